@@ -1,0 +1,50 @@
+"""Files that are either whole or not there: written beside their place, then renamed into it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from dataset_torch.errors import UserError
+
+
+def write_atomic(path: str | Path, content: bytes | str | Callable[[BinaryIO], object]) -> Path:
+    """Write `content` to `path` so that a reader, or a killed run, never sees half of it.
+
+    `content` is bytes, text (UTF-8), or a function that writes to the open binary file.  Parent folders are made.
+    Costs one fsync, so keep it out of per-frame loops.  Raises `UserError` when the disk is full or the folder is not
+    writable; an earlier file at `path` is then untouched.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False) as file:
+            temporary = file.name
+            if callable(content):
+                content(file)
+            else:
+                file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # NamedTemporaryFile makes files that only their owner can read
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}. Free some disk space, or choose a folder you may write to."
+        ) from error
+    finally:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+    return path
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

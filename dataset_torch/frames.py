@@ -1,0 +1,233 @@
+"""Frame sources: a video as RGB frames read on demand, from a folder of images, a video file or an array.
+
+A source never holds the whole video: `read` decodes one frame, and a small cache keeps the last few, because the
+segmenter's two directions start from the same frame.
+"""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+from collections import OrderedDict
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dataset_torch.errors import UserError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+
+
+class FrameSource(abc.ABC):
+    """A video of `len(source)` RGB frames, all `height` x `width`."""
+
+    name: str
+    height: int
+    width: int
+
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
+
+    @abc.abstractmethod
+    def read(self, index: int) -> np.ndarray:
+        """Frame `index` as uint8 height x width x 3, RGB.  Raises `UserError` when it cannot be decoded."""
+
+    def check_index(self, index: int) -> None:
+        """Raise `IndexError` unless 0 <= index < len(self)."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"frame {index} of {self.name}: it has frames 0 to {len(self) - 1}")
+
+    def fingerprint(self) -> str:
+        """A short digest of name, size, length and first and last frame; tells a saved session its video apart."""
+        digest = hashlib.sha256(f"{len(self)} {self.height} {self.width}".encode())
+        for index in sorted({0, len(self) - 1}):
+            digest.update(np.ascontiguousarray(self.read(index)).tobytes())
+        return digest.hexdigest()[:16]
+
+
+class ImageFolder(FrameSource):
+    """The images of one folder in the order of their names (numbers inside names compare as numbers)."""
+
+    def __init__(self, folder: str | Path, *, files: list[Path] | None = None):
+        self.folder = Path(folder)
+        if files is None:
+            if not self.folder.is_dir():
+                raise UserError(f"{self.folder} is not a folder. Give the folder that holds the frames of one video.")
+            files = [
+                p for p in self.folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")
+            ]
+            files.sort(key=lambda p: natural_key(p.name))
+        if not files:
+            raise UserError(
+                f"{self.folder} holds no images ({', '.join(IMAGE_SUFFIXES)}). A video needs at least one frame."
+            )
+        self.files = files
+        self.name = self.folder.name
+        self.height, self.width = self._decode(0).shape[:2]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def _decode(self, index: int) -> np.ndarray:
+        path = self.files[index]
+        # Bytes first, so that paths with any character work on Windows too, and a truncated file is told from none.
+        try:
+            data = np.frombuffer(path.read_bytes(), np.uint8)
+        except OSError as error:
+            raise UserError(f"frame {path} cannot be read: {error.strerror}.") from error
+        if path.suffix.lower() in (".jpg", ".jpeg") and b"\xff\xd9" not in data[-4096:].tobytes():
+            raise UserError(
+                f"frame {path} is truncated (its JPEG end marker is missing). Restore or re-encode the file."
+            )
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        if image is None:
+            raise UserError(f"frame {path} cannot be decoded. Restore or re-encode the file.")
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+    def read(self, index: int) -> np.ndarray:
+        self.check_index(index)
+        image = self._decode(index)
+        if image.shape[:2] != (self.height, self.width):
+            raise UserError(
+                f"frame {self.files[index]} is {image.shape[1]}x{image.shape[0]}, the first frame "
+                f"{self.width}x{self.height}. All frames of a video must have one size."
+            )
+        return image
+
+
+class VideoFile(FrameSource):
+    """A video file decoded by OpenCV; seeking backwards is costly, so decoded frames are kept in a small cache.
+
+    The container's frame count is often wrong by a few, and seeking by frame number is inexact for some codecs: when
+    a frame cannot be reached, the file is decoded once from its start and the count corrected.
+    """
+
+    def __init__(self, path: str | Path, *, cache_bytes: int = 256 << 20):
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise UserError(f"video file {self.path} does not exist.")
+        self.name = self.path.stem
+        self._capture = cv2.VideoCapture(str(self.path))
+        self._cache: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._position = 0
+        good, frame = self._capture.read() if self._capture.isOpened() else (False, None)
+        if not good:
+            raise UserError(f"{self.path} cannot be decoded as a video. Convert it, for example to H.264 MP4.")
+        self.height, self.width = frame.shape[:2]
+        self._capacity = max(4, cache_bytes // frame.nbytes)
+        self._position = 1
+        self._store(0, frame)
+        self._count = max(1, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self._count = self._verified_count()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def _store(self, index: int, bgr: np.ndarray) -> np.ndarray:
+        rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        self._cache[index] = rgb
+        self._cache.move_to_end(index)
+        while len(self._cache) > self._capacity:
+            self._cache.popitem(last=False)
+        return rgb
+
+    def _verified_count(self) -> int:
+        """The container's count if its last frame can be decoded, else the count of a full decode."""
+        if self._count == 1 or self._decode(self._count - 1) is not None:
+            if not self._has_frame_after(self._count - 1):
+                return self._count
+        self._capture.release()
+        self._capture = cv2.VideoCapture(str(self.path))
+        count = 0
+        while self._capture.grab():
+            count += 1
+        self._capture.release()
+        self._capture, self._position = cv2.VideoCapture(str(self.path)), 0
+        return max(1, count)
+
+    def _has_frame_after(self, index: int) -> bool:
+        self._seek(index + 1)
+        found = self._capture.grab()
+        self._position = -1  # unknown: force a seek next time
+        return found
+
+    def _seek(self, index: int) -> None:
+        # Up to 32 frames ahead, decoding on is cheaper (and always exact) than seeking to a key frame.
+        if not 0 <= index - self._position <= 32:
+            self._capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+            self._position = index
+        while self._position < index and self._capture.grab():
+            self._position += 1
+
+    def _decode(self, index: int) -> np.ndarray | None:
+        self._seek(index)
+        good, frame = self._capture.read()
+        self._position = index + 1 if good else -1
+        return self._store(index, frame) if good else None
+
+    def read(self, index: int) -> np.ndarray:
+        self.check_index(index)
+        if index in self._cache:
+            self._cache.move_to_end(index)
+            return self._cache[index]
+        if index < self._position - 1 or self._position < 0:
+            # Going backwards: decode a run that ends at `index`, so that the next frames wanted are in the cache.
+            for i in range(max(0, index - min(self._capacity - 1, 24)), index):
+                if i not in self._cache:
+                    self._decode(i)
+        image = self._decode(index)
+        if image is None:
+            raise UserError(
+                f"frame {index} of {self.path} cannot be decoded. Re-encode the video, or extract its frames."
+            )
+        return image
+
+
+class ArrayFrames(FrameSource):
+    """Frames that are in memory already: uint8 F x H x W x 3, RGB."""
+
+    def __init__(self, array: np.ndarray, *, name: str = "array"):
+        array = np.asarray(array)
+        if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8:
+            raise UserError(f"frames must be uint8 F x H x W x 3 (RGB), got {array.dtype} {array.shape}.")
+        if 0 in array.shape:
+            raise UserError(f"an array of shape {array.shape} holds no frames. A video needs at least one frame.")
+        self.array, self.name = array, name
+        self.height, self.width = array.shape[1:3]
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def read(self, index: int) -> np.ndarray:
+        self.check_index(index)
+        return self.array[index]
+
+
+def natural_key(name: str) -> tuple:
+    """Sort key in which `frame10` comes after `frame9`."""
+    parts, number = [], ""
+    for character in name:
+        if character.isascii() and character.isdigit():
+            number += character
+            continue
+        if number:
+            parts.append((0, int(number), ""))
+            number = ""
+        parts.append((1, 0, character))
+    if number:
+        parts.append((0, int(number), ""))
+    return tuple(parts), name
+
+
+def open_frames(path: str | Path) -> FrameSource:
+    """A frame source for a folder of images or a video file.  Raises `UserError` for anything else."""
+    path = Path(path)
+    if path.is_dir():
+        return ImageFolder(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist. Give a video file or a folder of frames.")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageFolder(path.parent, files=[path])
+    return VideoFile(path)

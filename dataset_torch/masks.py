@@ -1,0 +1,104 @@
+"""Masks on disk and on screen: palette PNGs of object ids (0 = background, 255 = void in some data sets)."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dataset_torch.atomic import write_atomic
+from dataset_torch.errors import UserError
+
+
+def _davis_palette() -> np.ndarray:
+    """256 x 3 uint8; the bit-interleaved colour map of PASCAL VOC, which DAVIS uses."""
+    palette = np.zeros((256, 3), np.uint8)
+    for index in range(256):
+        for bit in range(8):
+            for channel in range(3):
+                palette[index, channel] |= ((index >> (3 * bit + channel)) & 1) << (7 - bit)
+    return palette
+
+
+DAVIS_PALETTE = _davis_palette()
+
+# Okabe & Ito's eight colours, told apart with every common colour-vision deficiency; repeated for more objects.
+COLOUR_BLIND_PALETTE = np.zeros((256, 3), np.uint8)
+_OKABE_ITO = [
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+]
+for _index in range(1, 256):
+    COLOUR_BLIND_PALETTE[_index] = _OKABE_ITO[(_index - 1) % len(_OKABE_ITO)]
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """Read an object-id mask: uint8 H x W from a palette or 8-bit grey PNG.
+
+    Raises `UserError` if the file is missing, unreadable, or an RGB picture (colours cannot be turned into ids safely).
+    """
+    path = Path(path)
+    try:
+        with Image.open(path) as image:
+            image.load()
+            if image.mode in ("1", "L", "P"):
+                return np.asarray(image.convert("L") if image.mode == "1" else image, dtype=np.uint8)
+            mode = image.mode
+    except FileNotFoundError as error:
+        raise UserError(
+            f"mask {path} does not exist. Every annotated frame needs a PNG mask of the same name."
+        ) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"mask {path} cannot be read ({error}). Restore the file; it may be truncated.") from error
+    raise UserError(
+        f"mask {path} is a {mode} picture, not object ids. Save it as a palette or 8-bit grey PNG whose pixel values "
+        "are the object ids (0 = background)."
+    )
+
+
+def encode_mask(mask: np.ndarray, palette: np.ndarray = DAVIS_PALETTE) -> bytes:
+    """PNG bytes (palette mode) of a uint8 H x W mask of object ids."""
+    if mask.ndim != 2 or mask.dtype != np.uint8:
+        raise ValueError(f"a mask is uint8 H x W, got {mask.dtype} {mask.shape}")
+    image = Image.fromarray(mask)  # putpalette turns it into a palette image
+    image.putpalette(palette.astype(np.uint8).ravel().tolist())
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def write_mask(path: str | Path, mask: np.ndarray, palette: np.ndarray = DAVIS_PALETTE) -> None:
+    """Write a uint8 H x W mask of object ids as palette PNG, atomically."""
+    write_atomic(path, encode_mask(mask, palette))
+
+
+def overlay(
+    image: np.ndarray,
+    mask: np.ndarray,
+    *,
+    alpha: float = 0.5,
+    contours: bool = True,
+    palette: np.ndarray = DAVIS_PALETTE,
+) -> np.ndarray:
+    """Colour the objects of `mask` over `image`.
+
+    `image` uint8 H x W x 3 RGB, `mask` uint8 H x W; returns uint8 H x W x 3.  `contours` draws one-pixel white outlines,
+    so that an object is seen also where its colour is near its surroundings'.
+    """
+    out = image.astype(np.float32)
+    inside = mask > 0
+    out[inside] = (1 - alpha) * out[inside] + alpha * palette[mask[inside]]
+    out = np.clip(out + 0.5, 0, 255).astype(np.uint8)
+    if contours:
+        edge = np.zeros(mask.shape, bool)
+        edge[:, :-1] |= mask[:, :-1] != mask[:, 1:]
+        edge[:-1] |= mask[:-1] != mask[1:]
+        out[edge] = 255
+    return out
