@@ -1,0 +1,70 @@
+# Every target makes the virtual environment and installs what it needs first.  Arguments for a script:
+#   make davis ARGS="--guidance RS4 --rounds 3"
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 python; do \
+    $$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1 && echo $$p && break; done)
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+SLOW ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install davis youtube app train bench sample test lint format
+
+help:
+	@echo "make davis     DAVIS interactive evaluation on the bundled sample with the shipped checkpoint"
+	@echo "make youtube   the same for YouTube-iVOS"
+	@echo "make app       the annotation app in the browser"
+	@echo "make train     train the compact network on what is bundled"
+	@echo "make bench     measure speed and memory"
+	@echo "make sample    render the bundled sample data again"
+	@echo "make test      every test (SLOW=1: those that need the network or minutes, too)"
+	@echo "make lint      ruff, rules and format;  make format: rewrite"
+	@echo "Arguments for the script: ARGS=\"...\"; --help shows them all"
+
+# Installs when something that decides what is installed has changed.  The stamp is written only after success.
+install: $(STAMP)
+
+$(STAMP): requirements.txt libs/davis_install/backend.py libs/davis_install/pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then \
+	    echo "No Python 3.10 or newer was found on the PATH (python3 is: $$(python3 --version 2>&1))." >&2; \
+	    echo "Install one (python.org, your package manager, pyenv, conda), or name it: make PYTHON=/path/to/python3.12" >&2; \
+	    exit 2; fi
+	@if [ ! -x $(RUN) ]; then \
+	    $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	        echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.10 or newer is needed: make PYTHON=..." >&2; exit 2; }; \
+	    $(PYTHON) -m venv $(VENV) || { \
+	        echo "$(PYTHON) could not make $(VENV). On Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }; fi
+	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
+	$(RUN) -m pip check --disable-pip-version-check
+	@touch $@
+
+davis: install
+	$(RUN) IVOS_main_DAVIS.py $(ARGS)
+
+youtube: install
+	$(RUN) IVOS_main_youtube.py $(ARGS)
+
+app: install
+	$(RUN) IVOS_app.py $(ARGS)
+
+train: install
+	$(RUN) train.py $(ARGS)
+
+bench: install
+	$(RUN) -m benchmarks $(ARGS)
+
+sample: install
+	$(RUN) -m dataset_torch.sample.render $(ARGS)
+
+test: install
+	$(RUN) -m pytest tests -ra --strict-markers $(if $(SLOW),,-m "not slow") $(ARGS)
+
+lint: install
+	$(RUN) -m ruff check --config .ci/ruff.toml .
+	$(RUN) -m ruff format --check --config .ci/ruff.toml .
+
+format: install
+	$(RUN) -m ruff format --config .ci/ruff.toml .
+	$(RUN) -m ruff check --fix --config .ci/ruff.toml .
