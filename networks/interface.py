@@ -95,6 +95,9 @@ class GuidedNetwork(nn.Module, abc.ABC):
     pad_always: ClassVar[bool] = False  # the published rule: at least one pixel of padding, even if already a multiple
     image_mean: ClassVar[tuple[float, float, float]] = (0.485, 0.456, 0.406)
     image_std: ClassVar[tuple[float, float, float]] = (0.229, 0.224, 0.225)
+    preferred_short_side: ClassVar[int | None] = None  # working size the network was trained for; None = any
+    negatives_everywhere: ClassVar[bool] = False  # False: negative scribbles count only inside the previous mask
+    memory_class: ClassVar[type[MemoryEntry]]  # what `memorise` returns; saved sessions are read back with it
 
     @abc.abstractmethod
     def encode_frame(self, image: Tensor) -> FrameFeatures:

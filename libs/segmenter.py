@@ -1,0 +1,366 @@
+"""The segmenter: one implementation of the interaction-propagation loop (spec: method.md, section 4).
+
+Both evaluations, the app and training drive it alike::
+
+    segmenter = Segmenter(network)
+    session = segmenter.open(frames, object_ids=[1, 2])
+    segmenter.annotate(session, FrameAnnotation(frame=0, scribbles=(...)))
+    for result in segmenter.propagate(session):      # the caller owns progress, cancelling and saving
+        print(result.frame, result.score)
+    session.recommend("RS4")                         # where to look next
+
+The network is shared by any number of sessions and never changed by them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dataset_torch.errors import UserError
+from dataset_torch.frames import FrameSource
+from libs.geometry import Geometry
+from libs.interactions import FrameAnnotation
+from libs.ranges import Direction, FrameRange, blending_weight, frame_range, select_memory
+from libs.scribble_maps import interaction_planes, mask_core_planes
+from libs.session import MemoryRecord, Round, Session, rows_of
+from libs.storage import Prediction, StorageFormat
+from networks.interface import FrameFeatures, GuidedNetwork, Propagation, aggregate
+
+IMPORTED_MASK_LOGIT = 12.0  # sigmoid(12) = 1 - 6e-6: an imported mask is certain
+
+
+@dataclass(frozen=True)
+class SegmenterOptions:
+    """The protocol of a round; the defaults are the published DAVIS protocol (spec section 4)."""
+
+    range_proportion: float = 0.99  # share of the frames towards a neighbouring annotated frame that is visited
+    blend: bool = True  # mix new probabilities with the earlier rounds' by distance (published: DAVIS yes, YouTube no)
+    memory_limit: int = 3  # annotated frames that a frame reads at most: the first and the nearest; 0 = all
+    repeat_memory: bool = True  # a frame annotated twice is in the memory twice (published); False: the latest only
+    wrap_scribbles: bool = False  # the published fault that draws border scribbles at the far border (section 2)
+    short_side: int | None = None  # working size: length of the shorter side in pixels; None = the video's own
+    resize_method: Literal["area", "cubic"] = "area"  # published YouTube protocol: cubic
+    output_interpolation: Literal["bilinear", "nearest"] = "bilinear"  # back to the original size; published: nearest
+    storage: StorageFormat = "uint16"  # how probabilities are kept between frames (see libs.storage.Prediction)
+    feature_budget_bytes: int = 2 << 30  # frame features kept over rounds; on a GPU this is GPU memory
+    training: bool = False  # keep gradients, and put the network's tensors into the results
+
+    @classmethod
+    def for_network(cls, network: GuidedNetwork, **changes: object) -> SegmenterOptions:
+        """The defaults for this network: the published protocol, at the network's own working size."""
+        options = cls(short_side=network.preferred_short_side, repeat_memory=network.preferred_short_side is None)
+        return replace(options, **changes)
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """One frame just segmented; read its mask from the session (`session.mask(result.frame)`)."""
+
+    frame: int
+    score: float  # R-score in (0, 1)
+    direction: Direction | Literal["annotated"]
+    foreground: Tensor  # O x 1 x H x W in (0, 1) at the padded size; with gradients only when training
+    probabilities: Tensor  # (1 + O) x H x W at the padded size, blended; with gradients only when training
+    propagation: Propagation | None = None  # the network's own output, only when training
+    interaction_logit: Tensor | None = None  # O x 1 x H x W of the interaction branch, only when training
+
+
+class Segmenter:
+    """A network, the protocol's options, and where to compute; stateless between calls.
+
+    `precision` is a `torch.dtype` for automatic mixed precision, or `None` for float32 throughout.
+    """
+
+    def __init__(
+        self,
+        network: GuidedNetwork,
+        *,
+        options: SegmenterOptions | None = None,
+        device: torch.device | str | None = None,
+        precision: torch.dtype | None = None,
+        network_id: str = "",
+    ):
+        self.network = network
+        self.options = options or SegmenterOptions.for_network(network)
+        self.device = torch.device(device) if device is not None else next(network.parameters()).device
+        self.precision = precision
+        self.network_id = network_id or network.architecture
+        network.to(self.device)
+        if not self.options.training:
+            network.eval()
+
+    # ---- sessions ------------------------------------------------------------------------------------------------
+
+    def open(self, frames: FrameSource, *, object_ids: Sequence[int] = ()) -> Session:
+        """A new session on a video.  Without `object_ids`, those of the first annotation become the objects."""
+        geometry = Geometry.of(
+            frames.height,
+            frames.width,
+            short_side=self.options.short_side,
+            multiple=self.network.pad_multiple,
+            pad_always=self.network.pad_always,
+        )
+        session = Session(
+            frames,
+            geometry,
+            feature_budget_bytes=self.options.feature_budget_bytes,
+            output_interpolation=self.options.output_interpolation,
+            network_id=self.network_id,
+        )
+        for object_id in object_ids:
+            session.add_object(int(object_id))
+        return session
+
+    def load(self, path: str | Path, frames: FrameSource) -> Session:
+        """Open a saved session and go on as if it had not stopped.  Raises `UserError` (damaged, another video)."""
+        session = self.open(frames)
+        session.read(path, self.network.memory_class, self.device)
+        return session
+
+    # ---- one round -----------------------------------------------------------------------------------------------
+
+    def annotate(self, session: Session, annotation: FrameAnnotation) -> FrameResult | None:
+        """Begin a round: segment the annotated frame and add it to the memory (spec section 4, first item).
+
+        All scribbles ever given on this frame count, not only these.  An empty annotation, in a session that has
+        annotations, is recorded as an empty round and changes nothing else (returns `None`).  A mask without strokes
+        is taken as the frame's result as it is.  Raises `UserError` for unknown objects or frames, with the session
+        unchanged.
+        """
+        self._check(session, annotation)
+        if annotation.is_empty:
+            self.record_empty_round(session, annotation.frame)
+            return None
+        if not session.object_ids:
+            for object_id in sorted(annotation.object_ids - {0}):
+                session.add_object(object_id)
+        with self._compute():
+            result, record, probabilities = self._annotated_frame(session, annotation)
+        state = session.state
+        state.base_predictions = dict(state.predictions)
+        state.rounds.append(Round(len(state.rounds) + 1, annotation, session.object_ids))
+        if not self.options.repeat_memory:
+            state.memory = [m for m in state.memory if m.frame != annotation.frame]
+        state.memory.append(record)
+        # Every direction starts from this frame, so it is kept to the bit.
+        state.predictions[annotation.frame] = Prediction.pack(probabilities, session.object_ids, "float32")
+        state.scores[annotation.frame] = result.score
+        return result
+
+    def record_empty_round(self, session: Session, frame: int) -> None:
+        """Record a round in which nothing was to be corrected; masks, memory and scores stay (spec section 6)."""
+        session.frames.check_index(frame)
+        state = session.state
+        state.rounds.append(Round(len(state.rounds) + 1, FrameAnnotation(frame), session.object_ids, empty=True))
+
+    def frames_to_visit(
+        self,
+        session: Session,
+        *,
+        direction: Literal["both", "backward", "forward"] = "both",
+        first: int | None = None,
+        last: int | None = None,
+    ) -> FrameRange:
+        """The frames that `propagate` will visit with the same arguments, in order, for progress displays."""
+        annotated = session.annotated_frames
+        if not annotated or not session.state.memory:
+            raise UserError("nothing is annotated yet: scribble on a frame before propagating.")
+        span = frame_range(annotated, annotated[-1], len(session.frames), proportion=self.options.range_proportion)
+
+        def keep(frames: tuple[int, ...], side: str) -> tuple[int, ...]:
+            if direction not in ("both", side):
+                return ()
+            return tuple(f for f in frames if (first is None or f >= first) and (last is None or f <= last))
+
+        return FrameRange(keep(span.backward, "backward"), keep(span.forward, "forward"))
+
+    def propagate(
+        self,
+        session: Session,
+        *,
+        direction: Literal["both", "backward", "forward"] = "both",
+        first: int | None = None,
+        last: int | None = None,
+        start: FrameResult | None = None,
+    ) -> Iterator[FrameResult]:
+        """Carry the latest annotation through the video, one frame at a time: backward, then forward.
+
+        A generator: each frame's result is in the session before it is yielded, so stopping at any time leaves a
+        consistent session, and propagating again continues the same round (the blending starts from what the earlier
+        rounds left, not from what this one did).  `first` and `last` limit the frames visited, both included.
+        `start`, for training, is the result of `annotate`: its tensors then carry gradients into the first step.
+        """
+        span = self.frames_to_visit(session, direction=direction, first=first, last=last)
+        annotated_frame = session.annotated_frames[-1]
+        for side, frames in (("backward", span.backward), ("forward", span.forward)):
+            neighbour = annotated_frame
+            probabilities = session.padded_probabilities(neighbour) if start is None else start.probabilities
+            foreground = probabilities[1:, None].to(self.device)  # O x 1 x H x W
+            for frame in frames:
+                # The context is left before every yield: the caller's code must not run under our autograd mode.
+                with self._compute():
+                    result = self._propagated_frame(session, frame, neighbour, foreground, side)
+                foreground, neighbour = result.probabilities[1:, None], frame
+                yield result
+
+    # ---- inside a round ------------------------------------------------------------------------------------------
+
+    def features(self, session: Session, frame: int) -> FrameFeatures:
+        """The frame's features, encoded once and cached within the session's budget."""
+        return session.features.get(frame, lambda index: self.network.encode_frame(self._image(session, index)))
+
+    def _image(self, session: Session, frame: int) -> Tensor:
+        image = session.frames.read(frame)
+        network, method = self.network, self.options.resize_method
+        tensor = session.geometry.to_input(image, network.image_mean, network.image_std, method=method)
+        return tensor.to(self.device, non_blocking=True)  # 1 x 3 x H x W
+
+    def _annotated_frame(
+        self, session: Session, annotation: FrameAnnotation
+    ) -> tuple[FrameResult, MemoryRecord, Tensor]:
+        """The annotated frame's result, its memory, and its probabilities (1 + O) x H x W."""
+        frame, ids, geometry = annotation.frame, session.object_ids, session.geometry
+        imported = annotation.mask is not None and not annotation.scribbles and not annotation.clicks
+        planes = torch.from_numpy(geometry.pad(self._planes(session, annotation))).to(self.device)  # O x 3 x H x W
+        features = self.features(session, frame)
+        interaction = self.network.interact(self._image(session, frame), features, planes)
+        if imported:
+            interaction = replace(interaction, mask_logit=(planes[:, :1] * 2 - 1) * IMPORTED_MASK_LOGIT)
+        entry = self.network.memorise(features, interaction)
+        # Only this round's annotation counts here, and the frame is its own neighbour (spec section 4).
+        output = self.network.propagate(features, features, interaction.foreground, [entry])
+        if imported:
+            objects = planes[:, 0]  # O x H x W, 0 or 1
+            probabilities = torch.cat([1 - objects.sum(dim=0, keepdim=True), objects])
+        else:
+            probabilities = aggregate(output.foreground)
+        result = self._result(frame, "annotated", output, probabilities)
+        if self.options.training:
+            result = replace(result, interaction_logit=interaction.mask_logit)
+        return result, MemoryRecord(frame, ids, entry), probabilities
+
+    def _planes(self, session: Session, annotation: FrameAnnotation) -> np.ndarray:
+        """Interaction planes of the annotated frame at the working size: float32 O x 3 x h x w."""
+        geometry, frame = session.geometry, annotation.frame
+        mask = None if annotation.mask is None else geometry.resize_mask(annotation.mask)
+        if mask is not None and not annotation.scribbles and not annotation.clicks:
+            return mask_core_planes(mask, session.object_ids)
+        earlier = [r.annotation for r in session.state.rounds if r.annotation.frame == frame]
+        previous, known = session.working_mask(frame), ()
+        if previous is not None:
+            known = session.state.predictions[frame].object_ids
+        if mask is not None:
+            previous, known = mask, session.object_ids
+        return interaction_planes(
+            [*earlier, annotation],
+            session.object_ids,
+            previous,
+            geometry.working_height,
+            geometry.working_width,
+            known=known,
+            wrap=self.options.wrap_scribbles,
+            negatives_everywhere=self.network.negatives_everywhere,
+        )
+
+    def _propagated_frame(
+        self, session: Session, frame: int, neighbour: int, foreground: Tensor, side: Direction
+    ) -> FrameResult:
+        query, beside = self.features(session, frame), self.features(session, neighbour)
+        outputs: list[tuple[list[int], Propagation]] = []
+        for rows, records in self._object_groups(session):
+            ids = [session.object_ids[row] for row in rows]
+            order = select_memory([r.frame for r in records], frame, limit=self.options.memory_limit)
+            entries = [rows_of(records[position], ids) for position in order]
+            outputs.append((rows, self.network.propagate(query, beside, foreground[rows], entries)))
+        output = _merge(outputs, foreground)
+        probabilities = aggregate(output.foreground)
+        annotated, now = session.annotated_frames, session.annotated_frames[-1]
+        old = session.state.base_predictions.get(frame)
+        weight = blending_weight(annotated, now, frame) if self.options.blend and old is not None else 1.0
+        if weight < 1:
+            before = old.unpack(session.object_ids).to(self.device)
+            probabilities = weight * probabilities + (1 - weight) * before
+        result = self._result(frame, side, output, probabilities)
+        session.state.predictions[frame] = Prediction.pack(probabilities, session.object_ids, self.options.storage)
+        session.state.scores[frame] = result.score
+        return result
+
+    def _object_groups(self, session: Session) -> list[tuple[list[int], list[MemoryRecord]]]:
+        """Objects (as rows) that share the same annotated frames, with those frames in order of annotation.
+
+        There is one group unless objects were added after the first round: a new object reads only the frames that
+        were annotated since it exists.
+        """
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for row, object_id in enumerate(session.object_ids):
+            key = tuple(i for i, m in enumerate(session.state.memory) if object_id in m.object_ids)
+            groups.setdefault(key, []).append(row)
+        return [(rows, [session.state.memory[i] for i in key]) for key, rows in groups.items() if key]
+
+    def _result(
+        self, frame: int, direction: Direction | Literal["annotated"], output: Propagation, probabilities: Tensor
+    ) -> FrameResult:
+        score = float(output.score.detach())
+        if not self.options.training and not np.isfinite(score):
+            raise RuntimeError(
+                f"frame {frame}: the network's score is {score}; its weights or the precision are at fault"
+            )
+        propagation = output if self.options.training else None
+        return FrameResult(frame, score, direction, output.foreground, probabilities, propagation)
+
+    @contextlib.contextmanager
+    def _compute(self) -> Iterator[None]:
+        """Autograd mode and precision of everything that the network does."""
+        with contextlib.ExitStack() as stack:
+            if not self.options.training:
+                stack.enter_context(torch.inference_mode())
+            if self.precision is not None and self.precision != torch.float32:
+                stack.enter_context(torch.autocast(self.device.type, dtype=self.precision))
+            yield
+
+    def _check(self, session: Session, annotation: FrameAnnotation) -> None:
+        if not 0 <= annotation.frame < len(session.frames):
+            raise UserError(
+                f"frame {annotation.frame} does not exist: {session.frames.name} has frames 0 to "
+                f"{len(session.frames) - 1}."
+            )
+        if annotation.mask is not None:
+            size = (session.geometry.height, session.geometry.width)
+            if annotation.mask.shape != size or annotation.mask.dtype != np.uint8:
+                raise UserError(
+                    f"the mask for frame {annotation.frame} is {annotation.mask.dtype} {annotation.mask.shape}, it "
+                    f"must be uint8 {size}: one object id per pixel of the frame."
+                )
+        if session.object_ids:
+            unknown = annotation.object_ids - {0, *session.object_ids}
+            if unknown:
+                raise UserError(
+                    f"the annotation of frame {annotation.frame} names object {sorted(unknown)[0]}, but the objects "
+                    f"are {list(session.object_ids)}. Add the object first."
+                )
+        elif not annotation.object_ids - {0}:
+            raise UserError("the session has no object yet: the first annotation must mark at least one.")
+        if annotation.is_empty and not session.annotated_frames:
+            raise UserError("the first round is empty: scribble on at least one object to begin.")
+
+
+def _merge(outputs: list[tuple[list[int], Propagation]], foreground: Tensor) -> Propagation:
+    """One `Propagation` of all objects from those of the groups; objects without memory are absent."""
+    if len(outputs) == 1 and len(outputs[0][0]) == len(foreground):
+        return outputs[0][1]
+    merged = torch.zeros_like(foreground)
+    score, reliability, count = 0.0, 0.0, 0
+    for rows, output in outputs:
+        merged[rows] = output.foreground.to(merged.dtype)
+        score = score + len(rows) * output.score
+        reliability = reliability + len(rows) * output.reliability
+        count += len(rows)
+    return Propagation(merged, score / count, reliability / count)

@@ -1,0 +1,118 @@
+"""What a session keeps: predictions in few bytes, and frame features within a budget."""
+
+from __future__ import annotations
+
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from networks.interface import FrameFeatures
+
+StorageFormat = Literal["float32", "uint16", "uint8"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Probabilities of one frame, packed; immutable, so that sessions share them between snapshots.
+
+    `float32` keeps every bit.  `uint16` and `uint8` keep the objects in fixed point (steps of 1/65535 or 1/255; the
+    background is what remains to 1) and deflate them: a 480x854 frame with three objects takes tens of kilobytes
+    instead of 7 MB, because most pixels are certain.  At `uint16` a probability moves by at most 8e-6, below the noise
+    of a change in thread count.
+    """
+
+    object_ids: tuple[int, ...]
+    size: tuple[int, int]  # padded height and width
+    format: StorageFormat
+    data: bytes
+
+    @classmethod
+    def pack(cls, probabilities: Tensor, object_ids: tuple[int, ...], storage: StorageFormat) -> Prediction:
+        """`probabilities` (1 + O) x H x W in [0, 1], channel 0 the background, summing to 1."""
+        array = probabilities.detach().float().cpu().numpy()
+        size = (array.shape[1], array.shape[2])
+        if storage == "float32":
+            return cls(object_ids, size, storage, array.tobytes())
+        levels, kind = (65535, np.uint16) if storage == "uint16" else (255, np.uint8)
+        fixed = (array[1:] * np.float32(levels) + np.float32(0.5)).astype(kind)
+        if storage == "uint16":  # high bytes first, then low ones: each half deflates better than the two mixed
+            fixed = np.stack([(fixed >> 8).astype(np.uint8), (fixed & 255).astype(np.uint8)])
+        return cls(object_ids, size, storage, zlib.compress(fixed.tobytes(), 1))
+
+    def unpack(self, object_ids: tuple[int, ...] | None = None) -> Tensor:
+        """(1 + O) x H x W float32 for `object_ids` (default: those it was made with).
+
+        An object that the prediction does not know has probability 0; one that is no longer asked for goes to the
+        background, so that the channels always sum to 1.
+        """
+        height, width = self.size
+        count = len(self.object_ids)
+        if self.format == "float32":
+            array = np.frombuffer(self.data, np.float32).reshape(1 + count, height, width)
+            own = torch.from_numpy(array.copy())
+        else:
+            raw = np.frombuffer(zlib.decompress(self.data), np.uint8)
+            if self.format == "uint16":
+                high, low = raw.reshape(2, count, height, width)
+                fixed, levels = (high.astype(np.int32) << 8) | low, 65535
+            else:
+                fixed, levels = raw.reshape(count, height, width).astype(np.int32), 255
+            background = np.maximum(levels - fixed.sum(axis=0, keepdims=True), 0)
+            own = torch.from_numpy(np.concatenate([background, fixed]).astype(np.float32) / np.float32(levels))
+        if object_ids is None or object_ids == self.object_ids:
+            return own
+        out = torch.zeros(1 + len(object_ids), height, width)
+        out[0] = own[0]
+        for channel, object_id in enumerate(self.object_ids, 1):
+            target = object_ids.index(object_id) + 1 if object_id in object_ids else 0
+            out[target] += own[channel]
+        return out
+
+
+class FeatureCache:
+    """Frame features by frame number, least recently used first out, within a budget of bytes.
+
+    The segmenter encodes a frame once and reads it again in later rounds, for all objects.  The features of 480x854
+    frames are tens of megabytes each in the published network, so the budget decides how much is encoded again.
+    """
+
+    def __init__(self, budget_bytes: int):
+        self.budget_bytes = budget_bytes
+        self.bytes = 0
+        self._items: OrderedDict[int, FrameFeatures] = OrderedDict()
+
+    def get(self, frame: int, encode: Callable[[int], FrameFeatures]) -> FrameFeatures:
+        """The features of `frame`, encoded now if they are not kept.  The newest is kept whatever the budget."""
+        if frame in self._items:
+            self._items.move_to_end(frame)
+            return self._items[frame]
+        features = encode(frame)
+        self.put(frame, features)
+        return features
+
+    def put(self, frame: int, features: FrameFeatures) -> None:
+        """Keep the features of `frame`, dropping the least recently used ones beyond the budget."""
+        if frame in self._items:
+            self.bytes -= self._items.pop(frame).nbytes
+        self._items[frame] = features
+        self.bytes += features.nbytes
+        while self.bytes > self.budget_bytes and len(self._items) > 1:
+            _, dropped = self._items.popitem(last=False)
+            self.bytes -= dropped.nbytes
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._items.clear()
+        self.bytes = 0
+
+    def __contains__(self, frame: int) -> bool:
+        return frame in self._items
+
+    def __len__(self) -> int:
+        return len(self._items)
