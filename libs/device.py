@@ -1,0 +1,100 @@
+"""The one place that chooses device, precision and thread count."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from enum import Enum
+
+import torch
+
+from dataset_torch.errors import UserError
+
+
+class Precision(str, Enum):
+    """Number format of the network's products; weights, softmax and probabilities stay in float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+    @classmethod
+    def parse(cls, text: str | Precision) -> Precision:
+        """The precision of that name; `UserError` if there is none."""
+        try:
+            return cls(text)
+        except ValueError:
+            names = ", ".join(p.value for p in cls)
+            raise UserError(f"unknown precision {text!r}; choose one of {names}.") from None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The format as PyTorch names it."""
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[self.value]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """`auto` (CUDA, else Apple's MPS, else CPU), `cpu`, `cuda`, `cuda:1`, `mps`, ... as a device that is there.
+
+    Raises `UserError` for a name that is none of these, and for a device that this machine, or this build of PyTorch,
+    does not have.
+    """
+    name = name.strip().lower()
+    if name == "auto":
+        found = "cuda" if torch.cuda.is_available() else "mps" if _mps_available() else "cpu"
+        return torch.device(found)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise UserError(f"unknown device {name!r}; choose auto, cpu, cuda, cuda:N (N counts GPUs from 0) or mps.")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count == 0:
+            raise UserError(
+                f"device {name!r} was asked for, but PyTorch {torch.__version__} sees no CUDA GPU here. Use --device cpu, "
+                "or install a CUDA build of PyTorch and a driver (https://pytorch.org/get-started/locally)."
+            )
+        if (device.index or 0) >= count:
+            raise UserError(f"device {name!r} was asked for, but there are {count} GPUs: cuda:0 .. cuda:{count - 1}.")
+    if device.type == "mps" and not _mps_available():
+        raise UserError("device 'mps' was asked for, but this is no Mac with an Apple GPU. Use --device cpu or auto.")
+    if device.type in ("cpu", "mps") and device.index:
+        raise UserError(f"device {name!r} was asked for, but there is one {device.type} device only: {device.type}.")
+    return device
+
+
+def autocast(device: torch.device, precision: str | Precision = Precision.FLOAT32) -> AbstractContextManager[object]:
+    """The context in which a network computes in this precision on this device; nothing at all for float32."""
+    precision = Precision.parse(precision)
+    if precision is Precision.FLOAT32:
+        return nullcontext()
+    return torch.autocast(device_type=device.type, dtype=precision.dtype)
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done its work; for honest timing.  Nothing to wait for on a CPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def set_threads(count: int = 0) -> int:
+    """Set PyTorch's CPU threads and return how many there are now.
+
+    0 means: as `OMP_NUM_THREADS` says if it is set, else one per CPU that this process may use (a container or
+    `taskset` may allow fewer than the machine has).
+    """
+    if count < 0:
+        raise UserError(f"threads must be 0 (automatic) or more, not {count}.")
+    if count == 0 and not os.environ.get("OMP_NUM_THREADS"):
+        count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    if count:
+        torch.set_num_threads(count)
+    return torch.get_num_threads()
+
+
+def _mps_available() -> bool:
+    return torch.backends.mps.is_available()

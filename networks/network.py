@@ -1,0 +1,136 @@
+"""The published network of guided interactive video object segmentation (spec: method.md, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, get_args
+
+import torch
+from torch import Tensor
+
+from networks.attention import ReliabilityAttention
+from networks.deeplab.se_resnet import SEResNet
+from networks.interaction import InteractionBranch
+from networks.interface import FrameFeatures, GuidedNetwork, Interaction, MemoryEntry, Propagation
+from networks.layers import per_object
+from networks.local_propagation import LocalPropagation
+from networks.reliability import ScoreForeground, r_score, score_foreground
+from networks.segmentation import FeatureFusion, SegmentationHead
+
+
+@dataclass(frozen=True)
+class GISFrame(FrameFeatures):
+    """What the later steps need of a frame: 704 channels at 1/8 and 128 at 1/4 (33 MB in float32 at 480 x 854).
+
+    The encoder's own outputs are not among them (2048 channels' worth): only projections of them are read again.
+    """
+
+    keys: Tensor  # B x 128 x P
+    self_transfer: Tensor  # B x 128 x P, values brought from the frame to itself
+    intersection: Tensor  # B x 128 x h x w, what neighbouring frames are compared by
+    neighbour: Tensor  # B x 64 x h x w, the frame as a neighbour, without its mask
+    query: Tensor  # B x 256 x h x w, the frame as a query
+    skip: Tensor  # B x 128 x H/4 x W/4, for the refinement
+
+
+@dataclass(frozen=True)
+class GISMemory(MemoryEntry):
+    """One annotated frame."""
+
+    OBJECT_FIELDS: ClassVar[tuple[str, ...]] = ("object_feature",)
+
+    keys: Tensor  # B x 128 x P
+    values: Tensor  # B x 128 x P
+    object_feature: Tensor  # O x 256 x h x w
+
+
+class GISNet(GuidedNetwork):
+    """SE-ResNet-50 encoders, ASPP decoders, reliability attention, intersection-aware propagation.
+
+    75,876,291 parameters.  `score_foreground` names what the R-score takes for foreground (networks/reliability.py);
+    the default is the one that the published numbers were made with.
+
+    Every method also takes a batch of B frames (for training); then O counts the objects of all of them, those of one
+    frame next to each other, and `Propagation.score` has B elements.
+    """
+
+    architecture: ClassVar[str] = "resnet50"
+    pad_multiple: ClassVar[int] = 32
+    pad_always: ClassVar[bool] = True
+
+    def __init__(self, *, score_foreground: ScoreForeground = "over_objects") -> None:
+        super().__init__()
+        if score_foreground not in get_args(ScoreForeground):
+            raise ValueError(f"score_foreground must be one of {get_args(ScoreForeground)}, not {score_foreground!r}")
+        self.score_foreground: ScoreForeground = score_foreground
+        self.frame_encoder = SEResNet(3, strides=(1, 2, 1), dilations=(1, 1, 2))
+        self.interaction = InteractionBranch()
+        self.attention = ReliabilityAttention()
+        self.local_propagation = LocalPropagation()
+        self.fusion = FeatureFusion()
+        self.head = SegmentationHead()
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The constructor's arguments, for checkpoints."""
+        return {"score_foreground": self.score_foreground}
+
+    def encode_frame(self, image: Tensor) -> GISFrame:
+        """`image` B x 3 x H x W, RGB normalised with `image_mean`/`image_std`, H and W multiples of 32."""
+        r2, _, r4 = self.frame_encoder(image)
+        keys = self.attention.keys(r4)
+        return GISFrame(
+            keys=keys,
+            self_transfer=self.attention.self_transfer(keys),
+            intersection=self.local_propagation.encode_intersection(r4),
+            neighbour=self.local_propagation.encode_neighbour(r4),
+            query=self.fusion.encode_query(r4),
+            skip=self.fusion.encode_skip(r2),
+        )
+
+    def interact(self, image: Tensor, features: FrameFeatures, planes: Tensor) -> Interaction:
+        """`image` B x 3 x H x W, `planes` O x 3 x H x W -> mask logit and object feature; `features` is not used."""
+        objects = planes.shape[0]
+        images = per_object(image, objects).expand(objects, -1, -1, -1)
+        mask_logit, object_feature = self.interaction(images, planes)
+        return Interaction(mask_logit=mask_logit, object_feature=object_feature)
+
+    def memorise(self, features: FrameFeatures, interaction: Interaction) -> GISMemory:
+        """Keys, values and object feature of one annotated frame."""
+        assert isinstance(features, GISFrame)
+        return GISMemory(
+            keys=features.keys,
+            values=self.attention.values(features.keys),
+            object_feature=interaction.object_feature,
+        )
+
+    def propagate(
+        self,
+        query: FrameFeatures,
+        neighbour: FrameFeatures,
+        neighbour_foreground: Tensor,
+        memory: Sequence[MemoryEntry],
+    ) -> Propagation:
+        """Segment the query frame (see the interface); `logits` are O x 2 x H x W, background and object."""
+        assert isinstance(query, GISFrame) and isinstance(neighbour, GISFrame)
+        objects, size = neighbour_foreground.shape[0], query.query.shape[-2:]
+        entries = [(entry.keys, entry.values, entry.object_feature) for entry in memory if isinstance(entry, GISMemory)]
+        transfer = self.attention(query.keys, query.self_transfer, entries, size)
+        local = self.local_propagation(
+            per_object(query.intersection, objects),
+            per_object(neighbour.intersection, objects),
+            per_object(neighbour.neighbour, objects),
+            neighbour_foreground,
+        )
+        fused = self.fusion(transfer.feature, local, per_object(query.query, objects), per_object(query.skip, objects))
+        logits = self.head(fused).float()  # O x 2 x H x W
+        batch = transfer.reliability.shape[0]
+        seen = score_foreground(logits.detach().unflatten(0, (batch, -1)), size, self.score_foreground)
+        score = r_score(transfer.reliability, seen)
+        return Propagation(
+            foreground=torch.sigmoid(logits[:, 1:] - logits[:, :1]),  # the softmax over the two, channel 1
+            score=score[0] if batch == 1 else score,
+            reliability=transfer.reliability,
+            logits=logits,
+        )
