@@ -58,6 +58,7 @@ class GISNet(GuidedNetwork):
     architecture: ClassVar[str] = "resnet50"
     pad_multiple: ClassVar[int] = 32
     pad_always: ClassVar[bool] = True
+    memory_class: ClassVar[type[MemoryEntry]] = GISMemory
 
     def __init__(self, *, score_foreground: ScoreForeground = "over_objects") -> None:
         super().__init__()
