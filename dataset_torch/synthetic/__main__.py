@@ -1,0 +1,41 @@
+"""Render a store of synthetic clips: `python -m dataset_torch.synthetic --material FOLDER --out FOLDER --count N`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from dataset_torch.errors import UserError
+from dataset_torch.synthetic.recipe import Recipe
+from dataset_torch.synthetic.shards import render_many
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit status (2 for bad input)."""
+    parser = argparse.ArgumentParser(prog="python -m dataset_torch.synthetic", description=__doc__)
+    parser.add_argument("--material", type=Path, required=True, help="folder with cutouts/, backgrounds/, stills/")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the clips; those already there are kept")
+    parser.add_argument("--count", type=int, required=True, help="number of clips")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--steps", type=int, default=Recipe.steps, help="frames per clip")
+    parser.add_argument("--size", type=int, nargs=2, default=(Recipe.height, Recipe.width), metavar=("HEIGHT", "WIDTH"))
+    options = parser.parse_args(arguments)
+    recipe = Recipe(steps=options.steps, height=options.size[0], width=options.size[1])
+    started = time.perf_counter()
+    try:
+        made = render_many(
+            options.out, options.count, options.material, workers=options.workers, seed=options.seed, recipe=recipe
+        )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    seconds = time.perf_counter() - started
+    print(f"{made} clips rendered in {seconds:.0f} s, {options.count - made} were there already")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
