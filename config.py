@@ -1,0 +1,223 @@
+"""Every setting of every script, in one dataclass.
+
+Edit a default here, or override it for one run; the command line wins over the environment, the environment over this
+file::
+
+    python IVOS_main_DAVIS.py --davis-root /data/DAVIS --checkpoint davis --guidance wo_RS,RS4
+    GIS_DAVIS_ROOT=/data/DAVIS GIS_CHECKPOINT=davis python IVOS_main_DAVIS.py
+
+The field `davis_root` is `--davis-root` on the command line and `GIS_DAVIS_ROOT` in the environment.  The comment
+behind a field is its help text.  Lists are written with commas, `none` unsets a field that may be unset, and a bare
+`--flag` means true.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from dataset_torch.errors import UserError
+
+ROOT = Path(__file__).resolve().parent
+SAMPLE = ROOT / "dataset_torch" / "sample"
+
+Guidance = Literal["wo_RS", "RS1", "RS4"]
+Metric = Literal["J", "F", "J_AND_F"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings; the comment behind a field is its help text."""
+
+    # Network
+    checkpoint: str = "compact"  # compact (shipped), davis, youtube (published; see checkpoints/README.md), or a path
+    device: str = "auto"  # auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1, mps
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # arithmetic of the network
+    threads: int = 0  # CPU threads; 0 = as many as there are cores
+
+    # Results
+    results_dir: Path = ROOT / "results"  # every run gets a folder of its own here
+    run_name: str | None = None  # name of that folder; none = made from checkpoint, guidance and metric
+    resume: bool = True  # go on with a run that was stopped; false starts again from nothing
+    save_masks: bool = False  # write the masks of every round as palette PNGs
+    pictures: bool = True  # draw the pictures of the report (costs about a tenth of a second per round)
+
+    # What is evaluated
+    guidance: tuple[Guidance, ...] = ("wo_RS", "RS4")  # wo_RS (no proposal), RS1, RS4; several run one after another
+    metric: tuple[Metric, ...] = ("J_AND_F",)  # what the robot looks for and the AUC is made of: J, F, J_AND_F
+    rounds: int | None = None  # interactions per video; none = as published (DAVIS 8, YouTube-iVOS 4)
+
+    # DAVIS
+    davis_root: Path = SAMPLE / "DAVIS"  # folder with JPEGImages, Annotations, ImageSets, Scribbles
+    davis_subset: str = "val"  # name of the list in ImageSets/2017, without .txt
+    davis_sequences: tuple[str, ...] = ()  # only these sequences; empty = the whole subset
+    scribbles: Literal["auto", "files", "robot"] = "auto"  # first round: data set's files, robot, or files where any
+    time_limit: float | None = None  # seconds per object and round after which a submission does not count; none = off
+
+    # YouTube-iVOS
+    youtube_root: Path = SAMPLE / "YouTube"  # folder with train/JPEGImages, train/Annotations, train/meta.json
+    youtube_points: Path | None = None  # folder of the published point_info_05.json ..; none = make points
+    youtube_point_counts: tuple[int, ...] = (5, 10, 20, 50)  # points per object in round 1, one evaluation each
+    youtube_videos: Path | None = None  # text file, one video name a line; none = those of the points file, else all
+
+    # Protocol; none = what the network was published or trained with
+    short_side: int | None = None  # shorter side in pixels that frames are worked on at; 0 = their own size
+    range_proportion: float = 0.99  # share of the frames towards another annotated frame that a round visits
+    memory_limit: int = 3  # annotated frames that each frame reads at most; 0 = all
+    wrap_scribbles: bool = False  # published fault: strokes at the upper and left border appear at the opposite one
+    score_foreground: Literal["over_objects", "over_channels"] = "over_objects"  # published network's R-score region
+
+    # Memory
+    storage: Literal["float32", "uint16", "uint8"] = "uint16"  # how the probabilities of frames are kept
+    feature_budget_mb: int = 2048  # frame features kept between rounds, megabytes
+
+
+def setting_names() -> list[str]:
+    """The fields' names, in order."""
+    return [f.name for f in fields(Config)]
+
+
+def parse_config(
+    argv: Sequence[str] | None = None, *, description: str = "", environment: dict | None = None
+) -> Config:
+    """The settings from this file, the environment and the command line (the later wins).
+
+    `argv` defaults to the program's own arguments, `environment` to `os.environ`.  Raises `UserError` for a value that
+    its field cannot take; unknown arguments end the program as `argparse` does.
+    """
+    environment = dict(os.environ) if environment is None else environment
+    hints, comments = get_type_hints(Config), _comments()
+    parser = argparse.ArgumentParser(
+        description=description or None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Every option can be set in the environment too, as GIS_ and its name in capitals; or edited in config.py.",
+        allow_abbrev=False,
+    )
+    for f in fields(Config):
+        default = _shown(f.default)
+        parser.add_argument(
+            "--" + f.name.replace("_", "-"),
+            dest=f.name,
+            metavar=_metavar(hints[f.name]),
+            help=f"{comments[f.name]} [{default}]".replace("%", "%%"),
+            **({"nargs": "?", "const": "true"} if hints[f.name] is bool else {}),
+        )
+    arguments = vars(parser.parse_args(argv))
+    values: dict[str, Any] = {}
+    for f in fields(Config):
+        variable = "GIS_" + f.name.upper()
+        if arguments[f.name] is not None:
+            values[f.name] = convert(arguments[f.name], hints[f.name], "--" + f.name.replace("_", "-"))
+        elif variable in environment:
+            values[f.name] = convert(environment[variable], hints[f.name], variable)
+    unknown = sorted(
+        n for n in environment if n.startswith("GIS_") and n[4:].lower() not in hints and n not in _OTHER_VARIABLES
+    )
+    if unknown:
+        raise UserError(f"the environment variable {unknown[0]} names no setting. `--help` lists them all.")
+    config = Config(**values)
+    _check(config)
+    return config
+
+
+_OTHER_VARIABLES: set[str] = set()
+
+
+def _check(config: Config) -> None:
+    """Refuse values that no run could use."""
+    positive: dict[str, Callable[[Any], bool]] = {
+        "rounds": lambda v: v is None or v >= 1,
+        "threads": lambda v: v >= 0,
+        "range_proportion": lambda v: 0 <= v <= 1,
+        "memory_limit": lambda v: v >= 0,
+        "feature_budget_mb": lambda v: v >= 0,
+        "short_side": lambda v: v is None or v == 0 or v >= 16,
+        "time_limit": lambda v: v is None or v > 0,
+        "guidance": lambda v: len(v) > 0,
+        "metric": lambda v: len(v) > 0,
+        "youtube_point_counts": lambda v: len(v) > 0 and all(n >= 1 for n in v),
+    }
+    comments = _comments()
+    for name, good in positive.items():
+        value = getattr(config, name)
+        if not good(value):
+            raise UserError(f"--{name.replace('_', '-')} cannot be {_shown(value)}. It is: {comments[name]}.")
+
+
+def convert(text: str, hint: Any, name: str) -> Any:
+    """`text` as the type of a field.  Raises `UserError` that names the setting, what was given and what is possible."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    text = text.strip()
+    if origin in (Union, types.UnionType):
+        if text.lower() == "none":
+            return None
+        return convert(text, next(a for a in arguments if a is not type(None)), name)
+    if origin is tuple:
+        return tuple(convert(part, arguments[0], name) for part in text.split(",") if part.strip())
+    if origin is Literal:
+        if text not in arguments:
+            raise UserError(f"{name} cannot be {text!r}. Choose from {', '.join(arguments)}.")
+        return text
+    if hint is bool:
+        if text.lower() in ("1", "true", "yes", "on"):
+            return True
+        if text.lower() in ("0", "false", "no", "off"):
+            return False
+        raise UserError(f"{name} is true or false, not {text!r}.")
+    if hint in (int, float):
+        try:
+            number = hint(text)
+        except ValueError:
+            kind = "a whole number" if hint is int else "a number"
+            raise UserError(f"{name} must be {kind}, not {text!r}.") from None
+        if number != number or number in (float("inf"), float("-inf")):
+            raise UserError(f"{name} must be a finite number, not {text!r}.")
+        return number
+    if not text:
+        raise UserError(f"{name} is empty.")
+    return Path(text).expanduser() if hint is Path else text
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """The settings as plain JSON values, for the record of a run."""
+    return {
+        f.name: list(v) if isinstance(v := getattr(config, f.name), tuple) else str(v) if isinstance(v, Path) else v
+        for f in fields(Config)
+    }
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    if isinstance(value, Path) and value.is_relative_to(ROOT):
+        return str(value.relative_to(ROOT))
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _metavar(hint: Any) -> str:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _metavar(next(a for a in arguments if a is not type(None)))
+    if origin is tuple:
+        return _metavar(arguments[0]) + ",.."
+    if origin is Literal:
+        return "|".join(arguments)
+    return {bool: "true|false", int: "N", float: "X", Path: "PATH"}.get(hint, "TEXT")
+
+
+def _comments() -> dict[str, str]:
+    """Field name -> the comment behind it in this file, so that the help text exists once."""
+    source = Path(__file__).read_text(encoding="utf-8")
+    lines = source.splitlines()
+    body = next(n for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == "Config").body
+    return {
+        node.target.id: lines[node.end_lineno - 1].partition("  # ")[2].strip()
+        for node in body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }

@@ -1,0 +1,96 @@
+"""What both evaluations share: building the segmenter from the settings, and playing one round on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from libs import checkpoints, device
+from libs.interactions import FrameAnnotation
+from libs.segmenter import Segmenter, SegmenterOptions
+from libs.session import Session
+from networks.interface import GuidedNetwork
+
+Progress = Callable[[int, int], None]  # frames done in this round, frames to do
+
+
+@dataclass(frozen=True)
+class RoundOutcome:
+    """What one round gives to the evaluation."""
+
+    masks: np.ndarray  # uint8 F x H x W of object ids
+    scores: np.ndarray  # float64 F, R-scores; nan = not scored
+    candidates: list[int] | None  # proposed frames, best first; None without guidance
+    seconds: float  # from the annotation to all masks
+
+
+def load_segmenter(config: Any, *, benchmark: str) -> Segmenter:
+    """The segmenter that the settings ask for (`config` is a `config.Config`).
+
+    The published network gets the published protocol of the benchmark (spec: evaluation.md): on `youtube`, shorter side
+    480, cubic resizing, no blending, nearest-neighbour output.  A network with a working size of its own keeps it.
+    Raises `UserError` for an unknown device, precision or checkpoint.
+    """
+    chosen = device.choose_device(config.device)
+    precision = device.Precision.parse(config.precision)
+    device.set_threads(config.threads)
+    network = checkpoints.load_network(config.checkpoint)
+    if hasattr(network, "score_foreground"):
+        network.score_foreground = config.score_foreground
+    options = segmenter_options(network, config, benchmark=benchmark)
+    identity = checkpoints.sha256(checkpoints.resolve(config.checkpoint))
+    return Segmenter(network, options=options, device=chosen, precision=precision.dtype, network_id=identity)
+
+
+def segmenter_options(network: GuidedNetwork, config: Any, *, benchmark: str) -> SegmenterOptions:
+    """The protocol for this network and benchmark, with what the settings override."""
+    options = SegmenterOptions.for_network(
+        network,
+        range_proportion=config.range_proportion,
+        memory_limit=config.memory_limit,
+        wrap_scribbles=config.wrap_scribbles,
+        storage=config.storage,
+        feature_budget_bytes=config.feature_budget_mb << 20,
+    )
+    if benchmark == "youtube":
+        options = replace(options, blend=False)
+        if network.preferred_short_side is None:
+            options = replace(options, short_side=480, resize_method="cubic", output_interpolation="nearest")
+    if config.short_side is not None:
+        options = replace(options, short_side=config.short_side or None)
+    return options
+
+
+def run_round(
+    segmenter: Segmenter,
+    session: Session,
+    annotation: FrameAnnotation,
+    *,
+    guidance: str = "wo_RS",
+    progress: Progress | None = None,
+) -> RoundOutcome:
+    """Annotate, propagate to every frame of the round, and propose the next frames.
+
+    An annotation without strokes is the robot's way to say that there is nothing to correct: the round is recorded and
+    changes nothing.  In the very first round too, which leaves everything background (no object was marked).
+    """
+    started = time.perf_counter()
+    if annotation.is_empty:
+        segmenter.record_empty_round(session, annotation.frame)
+    else:
+        segmenter.annotate(session, annotation)
+        span = segmenter.frames_to_visit(session)
+        total = 1 + len(span.backward) + len(span.forward)
+        if progress:
+            progress(1, total)
+        for done, _ in enumerate(segmenter.propagate(session), 2):
+            if progress:
+                progress(done, total)
+    masks = session.masks()
+    device.synchronise(segmenter.device)
+    seconds = time.perf_counter() - started
+    return RoundOutcome(masks, session.scores, session.recommend(guidance), seconds)
