@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from dataset_torch.errors import UserError
@@ -82,6 +82,6 @@ def comparable(run: RunRecord, variant: VariantRecord) -> PublishedTable | None:
     return found if ours == {row.key for row in found.rows()} else None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _read_rows(name: str) -> tuple[ObjectRow, ...]:
     return tuple(read_object_csv(FOLDER / f"{name}.csv"))
