@@ -96,7 +96,7 @@ def parse_config(
     parser = argparse.ArgumentParser(
         description=description or None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Every option can be set in the environment too, as GIS_ and its name in capitals; or edited in config.py.",
+        epilog="Every option can be set in the environment too (GIS_ and its name in capitals), or in config.py.",
         allow_abbrev=False,
     )
     for f in fields(Config):
@@ -151,7 +151,7 @@ def _check(config: Config) -> None:
 
 
 def convert(text: str, hint: Any, name: str) -> Any:
-    """`text` as the type of a field.  Raises `UserError` that names the setting, what was given and what is possible."""
+    """`text` as the type of a field.  Raises `UserError` that names the setting, the text and what is possible."""
     origin, arguments = get_origin(hint), get_args(hint)
     text = text.strip()
     if origin in (Union, types.UnionType):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import cv2
@@ -33,7 +34,7 @@ def scribble_pixels(scribble: Scribble, height: int, width: int, *, wrap: bool =
     default clamps to 0.
     """
     corners = np.round(scribble.points * (width, height)).astype(np.int64)  # k x 2
-    lines = [line_pixels(*a, *b) for a, b in zip(corners[:-1], corners[1:], strict=True)]
+    lines = [line_pixels(*a, *b) for a, b in itertools.pairwise(corners)]
     pixels = np.concatenate(lines or [corners]) - 1
     limit = np.array([width, height])
     return pixels % limit if wrap else np.clip(pixels, 0, limit - 1)

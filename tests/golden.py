@@ -7,6 +7,7 @@ import json
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,3 +72,18 @@ def check(name: str, value: Tensor | np.ndarray | float) -> None:
     # The stored part may be strided; the norm sees the whole array.
     norm = float(np.linalg.norm(array))
     assert abs(norm - entry["l2"]) <= 1e-4 * max(entry["l2"], 1e-2), f"{name}: norm {norm}, golden {entry['l2']}"
+
+
+def golden_json(name: str) -> Any:
+    """The content of one golden JSON file, such as `utils.json`."""
+    return json.loads((FOLDER / name).read_text())
+
+
+def loop_scribbles(configuration: str, sequence: str) -> list[tuple[int, list[dict]]]:
+    """Per round of the golden evaluation loop the annotated frame and its new strokes, in the DAVIS format.
+
+    The framework's Bezier curve expands the robot's control points, so davisinteractive must be installed.
+    """
+    import libs.davis_compat  # noqa: F401  the framework does not run without it
+
+    return _module("golden_io").rounds(configuration, sequence, str(FOLDER / "e2e"))

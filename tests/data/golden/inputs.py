@@ -2,6 +2,7 @@
 and cast to float32 at the end."""
 
 import zlib
+
 import numpy as np
 
 
@@ -38,7 +39,7 @@ def interaction(name, n, h=96, w=128):
     g = rng("iact:" + name)
     out = np.zeros((n, 3, h, w))
     for k in range(n):
-        out[k, 0] = blob(name + ":%d" % k, 1, h, w)[0, 0] > 0.5
+        out[k, 0] = blob(f"{name}:{k}", 1, h, w)[0, 0] > 0.5
         for c in (1, 2):
             y0, x0 = int(g.integers(8, h - 8)), int(g.integers(4, w // 2))
             out[k, c, y0 : y0 + 5, x0 : x0 + w // 3] = 1.0

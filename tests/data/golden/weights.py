@@ -10,6 +10,7 @@ A 1-d "weight" with a sibling "running_mean" is a BN weight.
 """
 
 import zlib
+
 import numpy as np
 import torch
 
@@ -65,9 +66,7 @@ def fill(state_dict):
             continue
         if leaf == "running_mean":
             a = rng.standard_normal(shape) * 0.1
-        elif leaf == "running_var":
-            a = rng.uniform(0.8, 1.2, shape)
-        elif prefix in bn and leaf == "weight":
+        elif leaf == "running_var" or prefix in bn and leaf == "weight":
             a = rng.uniform(0.8, 1.2, shape)
         elif prefix in bn and leaf == "bias":
             a = rng.standard_normal(shape) * 0.1

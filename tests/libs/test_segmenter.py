@@ -1,0 +1,297 @@
+"""The interaction-propagation loop, on a network that segments by colour."""
+
+import numpy as np
+import pytest
+import torch
+
+from dataset_torch.errors import UserError
+from dataset_torch.frames import ArrayFrames
+from libs.interactions import Click, FrameAnnotation, Scribble
+from libs.segmenter import Segmenter, SegmenterOptions
+from tests.fakes import COLOURS, ColourNetwork, squares_video
+
+
+def stroke(object_id: int, mask: np.ndarray) -> Scribble:
+    """A short stroke in the middle of the object."""
+    rows, columns = np.nonzero(mask == object_id)
+    height, width = mask.shape
+    y, x = (rows.mean() + 1) / height, (columns.mean() + 1) / width
+    return Scribble(object_id, np.array([[x, y], [x + 1 / width, y]]))
+
+
+def annotation(frame: int, masks: np.ndarray, ids=None) -> FrameAnnotation:
+    ids = [i for i in np.unique(masks[frame]) if i] if ids is None else ids
+    return FrameAnnotation(frame, tuple(stroke(int(i), masks[frame]) for i in ids))
+
+
+@pytest.fixture
+def segmenter():
+    return Segmenter(ColourNetwork())
+
+
+def play(segmenter, session, given):
+    segmenter.annotate(session, given)
+    return [r.frame for r in segmenter.propagate(session)]
+
+
+def test_one_round_segments_every_frame(segmenter):
+    frames, masks = squares_video()
+    session = segmenter.open(frames, object_ids=[1, 2])
+    assert play(segmenter, session, annotation(2, masks)) == [1, 0, 3, 4, 5]
+    np.testing.assert_array_equal(session.masks(), masks)
+    assert session.annotated_frames == [2]
+    np.testing.assert_allclose(session.probabilities(4).sum(axis=0), 1, atol=1e-5)
+
+
+def test_the_annotated_frame_shows_at_once(segmenter):
+    frames, masks = squares_video()
+    session = segmenter.open(frames)
+    result = segmenter.annotate(session, annotation(3, masks))
+    assert result.direction == "annotated" and session.object_ids == (1, 2)
+    np.testing.assert_array_equal(session.mask(3), masks[3])
+    assert not session.mask(0).any() and np.isnan(session.scores[0])
+
+
+def test_frames_are_encoded_once(segmenter):
+    frames, masks = squares_video()
+    session = segmenter.open(frames)
+    for frame in (2, 5, 0):
+        play(segmenter, session, annotation(frame, masks))
+    assert segmenter.network.encoded == len(frames)
+
+
+def test_a_small_feature_budget_changes_nothing_but_time():
+    frames, masks = squares_video()
+    results = []
+    for budget in (1, 1 << 30):
+        segmenter = Segmenter(ColourNetwork(), options=SegmenterOptions(feature_budget_bytes=budget))
+        session = segmenter.open(frames)
+        for frame in (2, 4):
+            play(segmenter, session, annotation(frame, masks))
+        results.append([session.probabilities(f) for f in range(len(frames))])
+    np.testing.assert_array_equal(results[0], results[1])
+
+
+def test_blending_weights_the_new_round_by_distance():
+    """Object 1 is marked on frame 0; on frame 4 its strokes are on grey, so it becomes the background's colour."""
+    frames, masks = squares_video(num_frames=5, objects=1)
+    segmenter = Segmenter(ColourNetwork(), options=SegmenterOptions(range_proportion=1.0, memory_limit=0))
+    session = segmenter.open(frames)
+    play(segmenter, session, annotation(0, masks))
+    before = [session.padded_probabilities(f) for f in range(5)]
+    play(segmenter, session, FrameAnnotation(4, (Scribble(1, np.array([[0.9, 0.9]])),)))
+    for frame, weight in ((3, 0.5 + 0.5 * 3 / 4), (1, 0.5 + 0.5 * 1 / 4)):
+        after = session.padded_probabilities(frame)
+        alone = Segmenter(ColourNetwork(), options=SegmenterOptions(range_proportion=1.0, blend=False))
+        other = alone.open(frames)
+        play(alone, other, annotation(0, masks))
+        play(alone, other, FrameAnnotation(4, (Scribble(1, np.array([[0.9, 0.9]])),)))
+        expected = weight * other.padded_probabilities(frame) + (1 - weight) * before[frame]
+        torch.testing.assert_close(after, expected, atol=3e-5, rtol=0)
+
+
+def test_stopping_half_way_and_going_on_equals_not_stopping(segmenter):
+    frames, masks = squares_video(num_frames=8)
+    sessions = [segmenter.open(frames) for _ in range(2)]
+    for session in sessions:
+        play(segmenter, session, annotation(1, masks))
+        segmenter.annotate(session, annotation(6, masks))
+    for result in segmenter.propagate(sessions[0]):
+        if result.frame == 4:
+            break
+    assert sessions[0].is_predicted(3) and not np.isnan(sessions[0].scores).any()
+    for session in sessions:
+        list(segmenter.propagate(session))
+    for frame in range(8):
+        np.testing.assert_array_equal(sessions[0].probabilities(frame), sessions[1].probabilities(frame))
+
+
+def test_directions_and_ranges(segmenter):
+    frames, masks = squares_video(num_frames=9)
+    session = segmenter.open(frames)
+    segmenter.annotate(session, annotation(4, masks))
+    assert [r.frame for r in segmenter.propagate(session, direction="forward")] == [5, 6, 7, 8]
+    assert [r.frame for r in segmenter.propagate(session, first=2, last=5)] == [3, 2, 5]
+    assert [r.frame for r in segmenter.propagate(session, direction="backward", first=3)] == [3]
+
+
+def test_saved_session_continues_exactly(segmenter, tmp_path):
+    frames, masks = squares_video(num_frames=7)
+    session = segmenter.open(frames)
+    play(segmenter, session, annotation(1, masks))
+    segmenter.annotate(session, annotation(5, masks, ids=[2]))
+    session.save(tmp_path / "s.gis")
+    other = Segmenter(ColourNetwork()).load(tmp_path / "s.gis", frames)
+    for s in (session, other):
+        list(segmenter.propagate(s))
+        play(segmenter, s, annotation(3, masks))
+    assert other.annotated_frames == session.annotated_frames == [1, 5, 3]
+    np.testing.assert_array_equal(session.scores, other.scores)
+    for frame in range(7):
+        np.testing.assert_array_equal(session.probabilities(frame), other.probabilities(frame))
+
+
+def test_a_session_of_another_video_or_network_is_refused(segmenter, tmp_path):
+    frames, masks = squares_video()
+    session = segmenter.open(frames)
+    play(segmenter, session, annotation(0, masks))
+    session.save(tmp_path / "s.gis")
+    with pytest.raises(UserError, match="belongs to the video squares"):
+        segmenter.load(tmp_path / "s.gis", squares_video(num_frames=5)[0])
+    with pytest.raises(UserError, match="network"):
+        Segmenter(ColourNetwork(), network_id="other").load(tmp_path / "s.gis", frames)
+    (tmp_path / "bad.gis").write_bytes((tmp_path / "s.gis").read_bytes()[:300])
+    with pytest.raises(UserError, match="not a session file"):
+        segmenter.load(tmp_path / "bad.gis", frames)
+    with pytest.raises(UserError, match="does not exist"):
+        segmenter.load(tmp_path / "none.gis", frames)
+
+
+def test_undo_and_redo_are_exact(segmenter):
+    frames, masks = squares_video()
+    session = segmenter.open(frames)
+    play(segmenter, session, annotation(0, masks, ids=[1]))
+    before = session.snapshot()
+    first = session.masks()
+    session.add_object(2)
+    play(segmenter, session, annotation(3, masks))
+    after, second = session.snapshot(), session.masks()
+    session.restore(before)
+    np.testing.assert_array_equal(session.masks(), first)
+    assert session.object_ids == (1,) and session.annotated_frames == [0]
+    session.restore(after)
+    np.testing.assert_array_equal(session.masks(), second)
+    assert session.state == after
+
+
+def test_an_object_added_later_reads_only_frames_annotated_since(segmenter):
+    frames, masks = squares_video(objects=3)
+    session = segmenter.open(frames, object_ids=[1])
+    play(segmenter, session, annotation(0, masks, ids=[1]))
+    np.testing.assert_array_equal(session.masks(), np.where(masks == 1, 1, 0))
+    session.add_object(3)
+    play(segmenter, session, annotation(2, masks, ids=[3]))
+    visited = session.masks()[[1, 2, 3, 4, 5]]
+    expected = np.where((masks == 1) | (masks == 3), masks, 0)[[1, 2, 3, 4, 5]]
+    np.testing.assert_array_equal(visited, expected)
+    assert [record.object_ids for record in session.state.memory] == [(1,), (1, 3)]
+
+
+def test_a_removed_object_becomes_background_and_its_id_can_come_again(segmenter):
+    frames, masks = squares_video()
+    session = segmenter.open(frames)
+    play(segmenter, session, annotation(0, masks))
+    session.remove_object(1)
+    np.testing.assert_array_equal(session.masks(), np.where(masks == 2, 2, 0))
+    np.testing.assert_allclose(session.probabilities(2).sum(axis=0), 1, atol=1e-5)
+    session.add_object(1)
+    assert session.probabilities(2)[session.object_ids.index(1) + 1].max() == 0
+    with pytest.raises(UserError, match="no object 9"):
+        session.remove_object(9)
+
+
+def test_an_empty_round_is_recorded_and_changes_nothing(segmenter):
+    frames, masks = squares_video()
+    session = segmenter.open(frames)
+    play(segmenter, session, annotation(0, masks))
+    before, scores = session.masks(), session.scores
+    assert segmenter.annotate(session, FrameAnnotation(3)) is None
+    np.testing.assert_array_equal(session.masks(), before)
+    np.testing.assert_array_equal(session.scores, scores)
+    assert [r.empty for r in session.rounds] == [False, True] and session.annotated_frames == [0]
+    assert len(session.state.memory) == 1
+
+
+def test_a_frame_annotated_twice(segmenter):
+    frames, masks = squares_video()
+    session = segmenter.open(frames)
+    play(segmenter, session, annotation(2, masks))
+    assert play(segmenter, session, annotation(2, masks, ids=[1])) == [1, 0, 3, 4, 5]
+    assert [m.frame for m in session.state.memory] == [2, 2]
+    once = Segmenter(ColourNetwork(), options=SegmenterOptions(repeat_memory=False))
+    session = once.open(frames)
+    play(once, session, annotation(2, masks))
+    play(once, session, annotation(2, masks))
+    assert [m.frame for m in session.state.memory] == [2] and session.annotated_frames == [2, 2]
+
+
+def test_an_imported_mask_is_the_result(segmenter):
+    frames, masks = squares_video()
+    session = segmenter.open(frames, object_ids=[1, 2])
+    drawn = masks[2].copy()
+    drawn[30:35, 30:35] = 2  # not what the network would say
+    assert play(segmenter, session, FrameAnnotation(2, mask=drawn)) == [1, 0, 3, 4, 5]
+    np.testing.assert_array_equal(session.mask(2), drawn)
+    np.testing.assert_array_equal(session.mask(5), masks[5])
+
+
+def test_clicks_work_like_strokes(segmenter):
+    frames, masks = squares_video(objects=1)
+    session = segmenter.open(frames)
+    rows, columns = np.nonzero(masks[0])
+    click = Click(1, (columns.mean() + 0.5) / 56, (rows.mean() + 0.5) / 40)
+    play(segmenter, session, FrameAnnotation(0, clicks=(click,)))
+    np.testing.assert_array_equal(session.masks(), masks)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 3), (33, 65), (40, 57)])
+def test_odd_sizes_and_one_frame(segmenter, size):
+    height, width = size
+    frames = ArrayFrames(np.full((1, height, width, 3), COLOURS[0], np.uint8))
+    session = segmenter.open(frames)
+    assert play(segmenter, session, FrameAnnotation(0, (Scribble(1, np.array([[0.5, 0.5]])),))) == []
+    assert session.mask(0).shape == size and (session.mask(0) == 1).all()
+    assert session.recommend("RS4") == [0]
+
+
+def test_an_object_without_strokes_in_the_first_round_is_absent(segmenter):
+    frames, masks = squares_video()
+    session = segmenter.open(frames, object_ids=[1, 2])
+    play(segmenter, session, annotation(0, masks, ids=[1]))
+    np.testing.assert_array_equal(session.masks(), np.where(masks == 1, 1, 0))
+
+
+def test_working_at_another_size():
+    frames, masks = squares_video(height=80, width=120, side=24)
+    segmenter = Segmenter(ColourNetwork(), options=SegmenterOptions(short_side=40))
+    session = segmenter.open(frames)
+    play(segmenter, session, annotation(0, masks))
+    assert session.geometry.padded_size == (40, 64) and session.masks().shape == masks.shape
+    assert (session.masks() != masks).mean() < 0.02
+
+
+def test_bad_annotations_leave_the_session_untouched(segmenter):
+    frames, masks = squares_video()
+    session = segmenter.open(frames, object_ids=[1, 2])
+    with pytest.raises(UserError, match="frame 9 does not exist"):
+        segmenter.annotate(session, FrameAnnotation(9, annotation(0, masks).scribbles))
+    with pytest.raises(UserError, match="object 5"):
+        segmenter.annotate(session, FrameAnnotation(0, (Scribble(5, np.array([[0.5, 0.5]])),)))
+    with pytest.raises(UserError, match="must be"):
+        segmenter.annotate(session, FrameAnnotation(0, mask=np.zeros((3, 3), np.uint8)))
+    with pytest.raises(UserError, match="first round is empty"):
+        segmenter.annotate(session, FrameAnnotation(0))
+    with pytest.raises(UserError, match="nothing is annotated"):
+        next(segmenter.propagate(session))
+    with pytest.raises(UserError, match="at least one"):
+        segmenter.annotate(segmenter.open(frames), FrameAnnotation(0, (Scribble(0, np.array([[0.5, 0.5]])),)))
+    assert session.rounds == [] and not session.state.predictions
+
+
+def test_ids_are_mapped_to_channels_in_one_place(segmenter):
+    frames, masks = squares_video()
+    ids = np.array([0, 200, 7], np.uint8)
+    session = segmenter.open(frames, object_ids=[200, 7])
+    play(segmenter, session, annotation(1, ids[masks]))
+    np.testing.assert_array_equal(session.masks(), ids[masks])
+
+
+def test_training_keeps_gradients_through_the_chain():
+    frames, masks = squares_video(num_frames=3)
+    segmenter = Segmenter(ColourNetwork(), options=SegmenterOptions(training=True, storage="float32"))
+    session = segmenter.open(frames)
+    start = segmenter.annotate(session, annotation(0, masks))
+    results = list(segmenter.propagate(session, start=start))
+    assert start.interaction_logit is not None and all(r.propagation is not None for r in results)
+    results[-1].probabilities[1].mean().backward()
+    assert segmenter.network.scale.grad is not None and torch.isfinite(segmenter.network.scale.grad)
