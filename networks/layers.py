@@ -10,7 +10,7 @@ from torch.nn import functional as F
 class ConvNorm(nn.Module):
     """Convolution that keeps the size (stride aside), then batch normalisation, then ReLU unless `relu=False`.
 
-    `fold_batch_norm` (networks/inference.py) merges the two; `norm` is then `None`.
+    `fold_batch_norm` (networks/inference.py) merges the two; `norm` is then the identity.
     """
 
     def __init__(
@@ -27,14 +27,12 @@ class ConvNorm(nn.Module):
         super().__init__()
         padding = dilation * (kernel // 2)
         self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride, padding, dilation, bias=bias)
-        self.norm: nn.BatchNorm2d | None = nn.BatchNorm2d(channels_out)
+        self.norm = nn.BatchNorm2d(channels_out)
         self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
         """B x channels_in x H x W -> B x channels_out x H/stride x W/stride."""
-        x = self.conv(x)
-        if self.norm is not None:
-            x = self.norm(x)
+        x = self.norm(self.conv(x))
         return F.relu(x, inplace=True) if self.relu else x
 
 

@@ -20,7 +20,7 @@ class ASPP(nn.Module):
         self.branches.extend(ConvNorm(channels_in, channels_out, 3, dilation=d) for d in DILATIONS[stride])
         self.image_branch = ConvNorm(channels_in, channels_out, 1)
         self.merge = nn.Conv2d(5 * channels_out, channels_out, 1, bias=False)
-        self.merge_norm: nn.BatchNorm2d | None = nn.BatchNorm2d(channels_out)
+        self.merge_norm = nn.BatchNorm2d(channels_out)
         self.dropout = nn.Dropout(0.5)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -29,6 +29,4 @@ class ASPP(nn.Module):
         image = self.image_branch(x.mean(dim=(2, 3), keepdim=True))  # B x channels_out x 1 x 1
         # The image branch is the same everywhere, so its share of the 1x1 convolution is one vector per item.
         x = conv_part(self.merge, local, 0, bias=True) + conv_part(self.merge, image, local.shape[1])
-        if self.merge_norm is not None:
-            x = self.merge_norm(x)
-        return self.dropout(F.relu(x, inplace=True))
+        return self.dropout(F.relu(self.merge_norm(x), inplace=True))
