@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from networks.interface import FrameFeatures
 
 StorageFormat = Literal["float32", "uint16", "uint8"]
+FORGOTTEN = 0  # stands in `Prediction.object_ids` for an object that was removed; no object has this id
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Prediction:
 
     `float32` keeps every bit.  `uint16` and `uint8` keep the objects in fixed point (steps of 1/65535 or 1/255; the
     background is what remains to 1) and deflate them: a 480x854 frame with three objects takes tens of kilobytes
-    instead of 7 MB, because most pixels are certain.  At `uint16` a probability moves by at most 8e-6, below the noise
-    of a change in thread count.
+    instead of 7 MB, because most pixels are certain.  At `uint16` an object's probability moves by at most 8e-6, below the
+    noise of a change in thread count; the background's by at most that times the number of objects.
     """
 
     object_ids: tuple[int, ...]
@@ -44,6 +45,11 @@ class Prediction:
         if storage == "uint16":  # high bytes first, then low ones: each half deflates better than the two mixed
             fixed = np.stack([(fixed >> 8).astype(np.uint8), (fixed & 255).astype(np.uint8)])
         return cls(object_ids, size, storage, zlib.compress(fixed.tobytes(), 1))
+
+    def without(self, object_id: int) -> Prediction:
+        """The same data with one object forgotten: `unpack` gives its share to the background.  Costs nothing."""
+        ids = tuple(FORGOTTEN if i == object_id else i for i in self.object_ids)
+        return replace(self, object_ids=ids)
 
     def unpack(self, object_ids: tuple[int, ...] | None = None) -> Tensor:
         """(1 + O) x H x W float32 for `object_ids` (default: those it was made with).

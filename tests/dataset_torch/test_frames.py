@@ -1,0 +1,112 @@
+"""Frame sources: folders, videos, arrays, and what can be wrong with them."""
+
+import cv2
+import numpy as np
+import pytest
+
+from dataset_torch.errors import UserError
+from dataset_torch.frames import ArrayFrames, ImageFolder, VideoFile, natural_key, open_frames
+
+
+def picture(value: int, height: int = 24, width: int = 32) -> np.ndarray:
+    image = np.full((height, width, 3), value, np.uint8)
+    image[:, : width // 2, 2] = 255 - value
+    return image
+
+
+def write(path, image, *parameters):
+    assert cv2.imwrite(str(path), image, *parameters)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for index, value in enumerate((10, 60, 110)):
+        write(tmp_path / f"frame{index + 8}.png", picture(value))
+    return tmp_path
+
+
+def test_a_folder_is_read_in_order_of_numbers_as_rgb(folder):
+    frames = open_frames(folder)
+    assert len(frames) == 3 and (frames.height, frames.width) == (24, 32)
+    assert [frames.read(i)[0, -1].tolist() for i in range(3)] == [[10] * 3, [60] * 3, [110] * 3]
+    assert frames.read(0)[0, 0].tolist() == [245, 10, 10]  # red is first
+    assert sorted(["frame10", "frame9", "frame09b"], key=natural_key) == ["frame9", "frame09b", "frame10"]
+
+
+def test_an_index_outside_the_video(folder):
+    with pytest.raises(IndexError, match="frames 0 to 2"):
+        ImageFolder(folder).read(3)
+
+
+def test_faults_of_a_folder_are_named(folder, tmp_path_factory):
+    with pytest.raises(UserError, match="not a folder"):
+        ImageFolder(folder / "none")
+    with pytest.raises(UserError, match="no images"):
+        ImageFolder(tmp_path_factory.mktemp("empty"))
+    with pytest.raises(UserError, match="does not exist"):
+        open_frames(folder / "none.mp4")
+    write(folder / "frame11.png", picture(3, 10, 10))
+    with pytest.raises(UserError, match="10x10, the first frame 32x24"):
+        ImageFolder(folder).read(3)
+    (folder / "frame12.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match="cannot be decoded"):
+        ImageFolder(folder).read(4)
+    (folder / "frame13.png").write_bytes(b"")
+    with pytest.raises(UserError, match="cannot be decoded"):
+        ImageFolder(folder).read(5)
+
+
+def test_a_truncated_jpeg_is_an_error_not_a_grey_picture(tmp_path):
+    rng = np.random.default_rng(0)
+    write(tmp_path / "0.jpg", rng.integers(0, 255, (64, 64, 3), np.uint8))
+    data = (tmp_path / "0.jpg").read_bytes()
+    (tmp_path / "0.jpg").write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError, match="truncated"):
+        ImageFolder(tmp_path)
+
+
+def test_arrays():
+    array = np.zeros((2, 5, 7, 3), np.uint8)
+    frames = ArrayFrames(array)
+    assert len(frames) == 2 and frames.read(1).shape == (5, 7, 3)
+    for bad in (array[0], array.astype(float), array[:0], array[..., :1]):
+        with pytest.raises(UserError):
+            ArrayFrames(bad)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("video") / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for index in range(70):
+        writer.write(np.full((48, 64, 3), 3 * index, np.uint8))
+    writer.release()
+    return path
+
+
+def test_a_video_gives_every_frame_in_any_order(video):
+    frames = open_frames(video)
+    assert isinstance(frames, VideoFile) and len(frames) == 70
+    for index in (0, 69, 35, 34, 33, 40, 0, 68, 5):
+        assert abs(int(frames.read(index).mean()) - 3 * index) <= 3, index
+
+
+def test_a_small_cache_changes_nothing(video):
+    frames = VideoFile(video, cache_bytes=1)
+    for index in (69, 68, 67, 20, 21, 0):
+        assert abs(int(frames.read(index).mean()) - 3 * index) <= 3, index
+
+
+def test_something_that_is_no_video(tmp_path):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"not a video at all")
+    with pytest.raises(UserError, match="cannot be decoded as a video"):
+        open_frames(path)
+
+
+def test_fingerprints_tell_videos_apart(folder):
+    frames = ImageFolder(folder)
+    assert frames.fingerprint() == ImageFolder(folder).fingerprint()
+    before = frames.fingerprint()
+    write(folder / "frame10.png", picture(111))
+    assert ImageFolder(folder).fingerprint() != before

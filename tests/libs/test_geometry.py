@@ -1,0 +1,54 @@
+"""Padding, resizing, normalising."""
+
+import numpy as np
+import pytest
+import torch
+
+from dataset_torch.errors import UserError
+from libs.geometry import Geometry
+from tests.golden import golden_json
+
+
+def test_padding_equals_the_golden_figures():
+    for case in golden_json("utils.json")["apply_pad"]:
+        g = Geometry.of(case["h"], case["w"], pad_always=True)
+        assert [[g.top, g.bottom], [g.left, g.right]] == case["info"] and list(g.padded_size) == case["padded"]
+
+
+def test_padding_only_where_needed():
+    g = Geometry.of(64, 96)
+    assert g.padded_size == (64, 96) and Geometry.of(64, 96, pad_always=True).padded_size == (96, 128)
+
+
+def test_the_shorter_side_decides():
+    g = Geometry.of(720, 1280, short_side=480)
+    assert (g.working_height, g.working_width) == (480, 853)
+    g = Geometry.of(1280, 720, short_side=480)
+    assert (g.working_height, g.working_width) == (853, 480)
+
+
+def test_input_is_reflected_and_normalised():
+    g = Geometry.of(2, 32, multiple=4)
+    image = np.zeros((2, 32, 3), np.uint8)
+    image[0] = 255
+    tensor = g.to_input(image, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert tensor.shape == (1, 3, 4, 32) and tensor[0, 0, :, 0].tolist() == [-1, 1, -1, 1]
+
+
+def test_crop_undoes_pad():
+    g = Geometry.of(30, 41)
+    array = np.random.default_rng(0).random((2, 30, 41)).astype(np.float32)
+    np.testing.assert_array_equal(g.crop(torch.from_numpy(g.pad(array))).numpy(), array)
+
+
+def test_output_has_the_original_size():
+    g = Geometry.of(100, 150, short_side=50)
+    for method in ("bilinear", "nearest"):
+        assert g.to_original(torch.rand(3, *g.padded_size), method=method).shape == (3, 100, 150)
+
+
+def test_impossible_sizes():
+    with pytest.raises(UserError, match="sides must be"):
+        Geometry.of(0, 10)
+    with pytest.raises(UserError, match="sides must be"):
+        Geometry.of(10, 100000)

@@ -1,0 +1,61 @@
+"""Packed predictions and the cache of frame features."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from libs.storage import FeatureCache, Prediction
+from networks.interface import FrameFeatures, aggregate
+
+
+def some_probabilities(objects: int = 3) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return aggregate(torch.rand(objects, 1, 16, 24, generator=generator))
+
+
+@pytest.mark.parametrize("storage, error", [("float32", 0), ("uint16", 1.5 / 65535), ("uint8", 1.5 / 255)])
+def test_packing_keeps_probabilities(storage, error):
+    given = some_probabilities()
+    kept = Prediction.pack(given, (1, 2, 3), storage).unpack()
+    torch.testing.assert_close(kept, given, atol=error + 1e-7, rtol=0)
+    torch.testing.assert_close(kept.sum(dim=0), torch.ones(16, 24), atol=1e-5, rtol=0)
+
+
+def test_certain_frames_take_few_bytes():
+    certain = torch.zeros(2, 480, 864)
+    certain[0] = 1
+    certain[:, 100:200, 100:200] = certain[:, 100:200, 100:200].flip(0)
+    assert len(Prediction.pack(certain, (1,), "uint16").data) < 10_000
+
+
+def test_unknown_objects_are_absent_and_dropped_ones_background():
+    given = some_probabilities(2)
+    kept = Prediction.pack(given, (4, 9), "float32").unpack((9, 7))
+    torch.testing.assert_close(kept[0], given[0] + given[1])
+    torch.testing.assert_close(kept[1], given[2])
+    assert kept[2].max() == 0
+
+
+@dataclass(frozen=True)
+class Numbers(FrameFeatures):
+    values: Tensor
+
+
+def test_the_least_recently_used_features_go_first():
+    encoded = []
+
+    def encode(frame: int) -> Numbers:
+        encoded.append(frame)
+        return Numbers(torch.zeros(25))  # 100 bytes
+
+    cache = FeatureCache(250)
+    for frame in (0, 1, 0, 2, 0, 1):
+        cache.get(frame, encode)
+    assert encoded == [0, 1, 2, 1] and cache.bytes == 200 and len(cache) == 2
+    tiny = FeatureCache(1)
+    tiny.get(5, encode)
+    assert 5 in tiny  # the one in use is kept whatever the budget
+    tiny.clear()
+    assert len(tiny) == 0 and tiny.bytes == 0

@@ -1,0 +1,78 @@
+"""Settings: precedence, conversion, refusal, help."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+import config
+from config import Config, parse_config
+from dataset_torch.errors import UserError
+
+
+def parse(*arguments, **environment):
+    return parse_config(arguments, environment=environment)
+
+
+def test_defaults_are_those_of_the_file():
+    assert parse() == Config()
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_the_file():
+    assert parse(GIS_ROUNDS="3").rounds == 3
+    assert parse("--rounds", "5", GIS_ROUNDS="3").rounds == 5
+
+
+def test_values_get_their_types():
+    got = parse(
+        "--guidance", "RS1,RS4", "--davis-root", "/data", "--resume", "false", "--save-masks", "--time-limit", "240",
+        "--youtube-point-counts", "5", "--run-name", "none", "--davis-sequences", "",
+    )  # fmt: skip
+    assert got.guidance == ("RS1", "RS4") and got.davis_root == Path("/data") and got.resume is False
+    assert got.save_masks is True and got.time_limit == 240.0 and got.youtube_point_counts == (5,)
+    assert got.run_name is None and got.davis_sequences == ()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--metric", "IoU"], "Choose from J, F, J_AND_F"),
+        (["--guidance", "wo_RS,RS9"], "Choose from wo_RS, RS1, RS4"),
+        (["--guidance", ""], "--guidance cannot be"),
+        (["--rounds", "many"], "whole number"),
+        (["--rounds", "0"], "--rounds cannot be 0"),
+        (["--threads", "-1"], "--threads cannot be -1"),
+        (["--time-limit", "nan"], "finite"),
+        (["--time-limit", "-5"], "--time-limit cannot be"),
+        (["--resume", "maybe"], "true or false"),
+        (["--precision", "double"], "float32, bfloat16, float16"),
+        (["--range-proportion", "2"], "--range-proportion"),
+        (["--short-side", "8"], "--short-side"),
+        (["--davis-root", ""], "empty"),
+    ],
+)
+def test_impossible_values_are_refused_with_what_is_possible(arguments, message):
+    with pytest.raises(UserError, match=message):
+        parse(*arguments)
+
+
+def test_a_misspelt_variable_is_refused():
+    with pytest.raises(UserError, match="GIS_DAVIS_ROOTS"):
+        parse(GIS_DAVIS_ROOTS="/data")
+
+
+def test_help_shows_every_field_with_its_comment(capsys):
+    with pytest.raises(SystemExit):
+        parse("--help")
+    shown = " ".join(capsys.readouterr().out.split())
+    comments = config._comments()
+    for field in dataclasses.fields(Config):
+        assert "--" + field.name.replace("_", "-") in shown
+        assert comments[field.name], f"{field.name} has no comment"
+        assert comments[field.name] in shown
+
+
+def test_the_record_of_a_run_is_plain():
+    import json
+
+    assert json.loads(json.dumps(config.as_dict(Config())))["guidance"] == ["wo_RS", "RS4"]
