@@ -42,8 +42,10 @@ def thumbnail(image: np.ndarray, height: int, width: int) -> np.ndarray:
 def overlay_tile(image: np.ndarray, mask: np.ndarray | None, height: int, width: int) -> np.ndarray:
     """A thumbnail with the objects of the mask in colour; `None` = the plain image."""
     small = thumbnail(image, height, width)
-    return small if mask is None else overlay(
-        small, thumbnail(mask, height, width), alpha=0.5, palette=COLOUR_BLIND_PALETTE
+    return (
+        small
+        if mask is None
+        else overlay(small, thumbnail(mask, height, width), alpha=0.5, palette=COLOUR_BLIND_PALETTE)
     )
 
 

@@ -183,7 +183,8 @@ def _label_column(
 def _frame_name(sample: SampleRecord, frame: int) -> str:
     """The number of a frame; its file's name where that says more (YouTube-VOS names every fifth frame)."""
     name = sample.frame_names[frame] if sample.frame_names else ""
-    return str(frame) if not name or name.isdigit() and int(name) == frame else f"{frame} ({name.lstrip('0') or '0'})"
+    plain = not name or (name.isdigit() and int(name) == frame)
+    return str(frame) if plain else f"{frame} ({name.lstrip('0') or '0'})"
 
 
 def sample_plot(sample: SampleRecord, *, width: int = 1280, height: int = 250) -> Figure:
