@@ -52,8 +52,15 @@ dd { margin: 0; }
 @media print { details { border: 0; } nav { display: none; } }
 """
 
-# Sorts a table by the clicked column: numbers as numbers, text as text; a second click turns the order round.
+# Sorts a table by the clicked column: numbers as numbers, text as text; a second click turns the order round.  A link
+# to a folded part unfolds it.
 SCRIPT = """
+const unfold = () => {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (target && target.tagName === "DETAILS") { target.open = true; target.scrollIntoView(); }
+};
+addEventListener("hashchange", unfold);
+unfold();
 document.querySelectorAll("table.sortable").forEach(table => {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => head.addEventListener("click", () => {

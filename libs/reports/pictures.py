@@ -200,7 +200,9 @@ def sample_plot(sample: SampleRecord, *, width: int = 1280, height: int = 250) -
         axes.plot(quality, color=colour, lw=1 + 0.8 * (record.round == len(rounds)), label=label)
         if not record.empty:
             frame = record.annotated_frame
-            axes.plot([frame], [quality[frame]], "o", ms=11, mfc="white", mec="#d65d0e", mew=1.3, zorder=5)
+            axes.plot(
+                [frame], [quality[frame]], "o", ms=11, mfc="white", mec="#d65d0e", mew=1.3, zorder=5, clip_on=False
+            )
             axes.annotate(
                 str(record.round),
                 (frame, quality[frame]),

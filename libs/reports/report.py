@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from html import escape
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def _results(run: RunRecord, variants: list[VariantRecord]) -> str:
     remark = (
         f"Lines in italics are {SOURCE}, on the same objects."
         if has_published
-        else "Nothing published can be put beside these figures: the data set, or the setting, is another one than in the "
+        else "Nothing published can be put beside them: the data set, or the setting, is another one than in the "
         "published tables."
     )
     return f'<h2 id="results">Results per round</h2><p>Means over the objects. {remark}</p>{page.table(heads, rows)}'
@@ -149,7 +150,7 @@ def _curves(run: RunRecord, variants: list[VariantRecord]) -> str:
         rows = [
             (
                 "",
-                [text_cell(v.variant.title), number_cell(r.correlation, digits=3), number_cell(r.hit_rate, digits=3)],
+                [text_cell(v.variant.title), number_cell(r.correlation, digits=3), _percent(r.hit_rate)],
             )
             for v in variants
             if len((r := found[v.variant]).scores)
@@ -208,7 +209,7 @@ def _sample_pictures(run: RunRecord, variant: VariantRecord, sample: SampleRecor
     metric = main_metric(run, variant)
     means = sample.object_means(metric).mean(axis=0)
     figures = " → ".join(f"{v:.3f}" for v in means)
-    small = f"{METRIC_NAMES[metric]} {figures}; {len(sample.object_ids)} objects, {sample.num_frames} frames, "
+    small = f"{METRIC_NAMES[metric]} {figures}; {_count(sample.object_ids, 'object')}, {sample.num_frames} frames, "
     small += f"{sample.width} × {sample.height}"
     which = f", set {sample.scribble_set}" if run.benchmark == "davis" else ""
     parts = [f"<p>{escape(sample.note)}</p>"] if sample.note else []
@@ -284,6 +285,10 @@ def _anchor(variant: VariantRecord, sample: SampleRecord) -> str:
     return escape(f"{variant.variant.label}/{sample.name}", quote=True)
 
 
+def _percent(share: float) -> Cell:
+    return Cell("" if share != share else f"{100 * share:.0f} %")
+
+
 def _bad(value: float) -> str:
     return "bad" if value < 0.5 else ""
 
@@ -297,11 +302,15 @@ def _marks(record: RoundRecord) -> str:
     if record.annotation is None:
         return "marks not kept"
     parts = [
-        f"{len(marks)} {name}{'' if len(marks) == 1 else 's'}"
+        _count(marks, name)
         for marks, name in ((record.annotation.scribbles, "stroke"), (record.annotation.clicks, "point"))
         if marks
     ]
     return " and ".join(parts) or "no marks"
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def _timing(run: RunRecord, variant: VariantRecord) -> str:
