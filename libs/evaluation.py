@@ -1,4 +1,8 @@
-"""What both evaluations share: building the segmenter from the settings, and playing one round on it."""
+"""What both evaluations share: building the segmenter from the settings, and playing one round on it.
+
+The other shared parts: `libs.runs` (a run's folder, settings, share of the work), `libs.reports` (records, tables,
+pictures, page).
+"""
 
 from __future__ import annotations
 
