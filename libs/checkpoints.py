@@ -91,7 +91,8 @@ def _build_resnet50(config: Mapping[str, Any]) -> GuidedNetwork:
 
 
 def _build_compact(config: Mapping[str, Any]) -> GuidedNetwork:
-    from networks.compact.network import CompactConfig, CompactGIS
+    from networks.compact.config import CompactConfig
+    from networks.compact.network import CompactGIS
 
     return CompactGIS(CompactConfig(**config))
 
@@ -156,15 +157,22 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 def network_from(checkpoint: Checkpoint) -> GuidedNetwork:
     """Build the network that a checkpoint names and fill it; see `load_network` for what is refused."""
     path = checkpoint.path
+    build = ARCHITECTURES[checkpoint.architecture]
     try:
-        network = ARCHITECTURES[checkpoint.architecture](checkpoint.config)
+        with torch.device("meta"):  # names and shapes only: no time goes into weights that are thrown away
+            network = build(checkpoint.config)
     except (TypeError, ValueError, AssertionError) as error:
         raise UserError(
             f"{path}: its configuration does not fit the network {checkpoint.architecture!r} of this version "
             f"({error}). It was written by another version of the project."
         ) from error
     _check_tensors(checkpoint, network.state_dict())
-    network.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in checkpoint.weights.items()})
+    weights = checkpoint.weights
+    if len(weights) < sum(1 for _ in (*network.parameters(), *network.buffers())):
+        network = build(checkpoint.config)  # it has tensors that are no weights and must be computed
+    else:
+        network.to_empty(device="cpu")
+    network.load_state_dict(weights)
     return network.eval()
 
 
