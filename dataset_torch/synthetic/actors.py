@@ -54,7 +54,7 @@ def random_poses(
     size = min(size, 1.1 * height / (2 * extent[1]), 1.0 * width / (2 * extent[0]))
     growth = rng.uniform(0, 0.12) * wander(rng, steps)
     if rng.random() < recipe.big_scale_change:
-        growth = growth + rng.uniform(0.3, np.log(3)) * (travel(rng, steps) - 0.5) * rng.choice([-1, 1])
+        growth = growth + rng.uniform(0.3, np.log(4)) * (travel(rng, steps) - 0.5) * rng.choice([-1, 1])
     scale = size * np.exp(growth)
     scale = np.minimum(scale, 1.3 * height / (2 * extent[1]))
     path = _path(rng, recipe, scale, extent)
@@ -154,6 +154,8 @@ def make_layer(
             hinges=int(rng.integers(1, 3)) if rng.random() < recipe.hinges else 0,
             swing=bool(rng.random() < recipe.swing),
         )
+    if rng.random() < recipe.spin:
+        layer.spin = rng.uniform(0.2, 1.3) * wander(rng, recipe.steps)
     dress(rng, recipe, layer)
     return layer
 

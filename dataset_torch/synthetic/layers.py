@@ -27,6 +27,7 @@ class Layer:
         poses: float T x 3 x 3, sprite units (origin at the texture's centre) -> frame pixels.
         object_ids: object id of part 1, 2, ...; 0 for unlabelled parts.
         deformation: change of shape.
+        spin: float T, radians by which the surface has turned about the vertical axis, as on a cylinder.
         blur: float T x 2, pixels of motion while the shutter is open.
         shade: float T x 3, brightness gain 1 + a + b x + c y over the sprite.
         softness: sigma in frame pixels of a blur of the whole layer (defocus, soft edge).
@@ -39,6 +40,7 @@ class Layer:
     poses: np.ndarray
     object_ids: tuple[int, ...]
     deformation: Deformation = field(default_factory=Deformation)
+    spin: np.ndarray | None = None
     blur: np.ndarray | None = None
     shade: np.ndarray | None = None
     softness: float = 0.0
@@ -100,15 +102,21 @@ def draw(layer: Layer, step: int, height: int, width: int) -> Patch | None:
     if layer.shade is not None:
         constant, across, down = layer.shade[step]
         channels.append(1 + constant + across * u + down * v)
+    if layer.spin is not None:
+        # The outline stays, the picture slides; what comes round the edge is the picture mirrored.
+        turned = np.sin(np.arcsin(np.clip(u / layer.extent[0], -1, 1)) + layer.spin[step]) * layer.extent[0]
+        channels.append(turned * layer.unit + (layer.texture.shape[1] - 1) / 2)
     dense = densify(np.stack(channels, axis=-1), bottom - top, right - left)
     mapping = np.ascontiguousarray(dense[..., :2])
     rgba = cv2.remap(layer.texture, mapping, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     ids = _ids(layer, mapping)
-    rgba = rgba.astype(np.float32)
     opacity = rgba[..., 3] * np.float32(1 / 255)
-    colour = rgba[..., :3]
+    if layer.spin is not None:
+        turned = np.ascontiguousarray(dense[..., [-1, 1]])
+        rgba = cv2.remap(layer.texture, turned, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    colour = rgba[..., :3].astype(np.float32)
     if layer.shade is not None:
-        colour = colour * np.clip(dense[..., 2:], 0.3, 1.9)
+        colour *= np.clip(dense[..., 2:3], 0.3, 1.9)
     colour, opacity = _blurred(layer, step, colour, opacity)
     return Patch(top, left, colour, opacity, ids)
 

@@ -81,7 +81,7 @@ def load_material(folder: Path) -> Material:
     folder = Path(folder)
     cutouts = [load_cutout(path) for path in _images(folder / "cutouts")]
     backgrounds = [
-        Photo(path.stem, _pyramid(_limit(_read(path), LARGEST_PHOTO))) for path in _images(folder / "backgrounds")
+        Photo(path.stem, image_pyramid(shrink(_read(path), LARGEST_PHOTO))) for path in _images(folder / "backgrounds")
     ]
     stills = [load_still(path, folder / "stills") for path in _images(folder / "stills" / "JPEGImages", nested=True)]
     if not (cutouts or stills) or not (backgrounds or stills):
@@ -123,7 +123,7 @@ def load_still(path: Path, root: Path) -> Photo:
     ids = [int(i) for i in np.unique(mask) if 0 < i < 255]
     if not ids:
         raise UserError(f"{mask_path} holds no object.")
-    photo = Photo(path.parent.name, _pyramid(image), np.where(mask == 255, 0, mask))
+    photo = Photo(path.parent.name, image_pyramid(image), np.where(mask == 255, 0, mask))
     alpha = {i: cv2.GaussianBlur((mask == i).astype(np.float32), (0, 0), 0.8) for i in ids}
     for group in [[i] for i in ids] + _touching(mask, ids):
         opacity = np.minimum(sum(alpha[i] for i in group), 1)
@@ -134,7 +134,7 @@ def load_still(path: Path, root: Path) -> Photo:
         name = f"{photo.name}-" + "+".join(map(str, group))
         if (parts > 0).sum() >= 400:  # smaller ones are a smear when enlarged
             photo.sprites.append(_sprite(name, rgba, parts, weight=1.0))
-    photo.filled = _pyramid(_paint_over(image, mask > 0))
+    photo.filled = image_pyramid(_paint_over(image, mask > 0))
     return photo
 
 
@@ -150,7 +150,8 @@ def _read(path: Path) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _limit(image: np.ndarray, largest: int) -> np.ndarray:
+def shrink(image: np.ndarray, largest: int) -> np.ndarray:
+    """The picture with its longer side at most `largest` pixels."""
     factor = largest / max(image.shape[:2])
     if factor >= 1:
         return image
@@ -158,7 +159,8 @@ def _limit(image: np.ndarray, largest: int) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _pyramid(image: np.ndarray, smallest: int = 48) -> list[np.ndarray]:
+def image_pyramid(image: np.ndarray, smallest: int = 48) -> list[np.ndarray]:
+    """The picture and its halves, down to a shorter side of at least `smallest` pixels."""
     levels = [image]
     while min(levels[-1].shape[:2]) >= 2 * smallest:
         height, width = levels[-1].shape[:2]
@@ -179,7 +181,7 @@ def _sprite(name: str, rgba: np.ndarray, parts: np.ndarray, *, weight: float) ->
     rgba = cv2.copyMakeBorder(rgba, 4, 4, 4, 4, cv2.BORDER_REPLICATE)
     rgba[:4, :, 3] = rgba[-4:, :, 3] = rgba[:, :4, 3] = rgba[:, -4:, 3] = 0
     parts = cv2.copyMakeBorder(parts, 4, 4, 4, 4, cv2.BORDER_CONSTANT, value=0)
-    levels = _pyramid(rgba, smallest=12)
+    levels = image_pyramid(rgba, smallest=12)
     pyramid = [(r, cv2.resize(parts, (r.shape[1], r.shape[0]), interpolation=cv2.INTER_NEAREST)) for r in levels]
     return Sprite(
         name,
@@ -197,7 +199,7 @@ def _limit_cutout(rgba: np.ndarray, largest: int) -> np.ndarray:
     if max(rgba.shape[:2]) <= largest:
         return rgba
     alpha = rgba[..., 3:].astype(np.float32)
-    small = _limit(np.dstack([rgba[..., :3] * alpha, alpha]), largest)
+    small = shrink(np.dstack([rgba[..., :3] * alpha, alpha]), largest)
     colour = small[..., :3] / np.maximum(small[..., 3:], 1e-3)
     return np.clip(np.rint(np.dstack([colour, small[..., 3]])), 0, 255).astype(np.uint8)
 

@@ -129,3 +129,49 @@ def random_deformation(
         amount = min(rng.uniform(0.1, 0.5), 0.8 / max(waves * (extent[1] - start), 1e-3))
         deformation.swing = (amount, start, waves, rng.uniform(0, 6.3), rng.uniform(0.3, 1.6) * rng.choice([-1, 1]))
     return deformation
+
+
+class ThinPlate:
+    """A thin-plate spline that changes over time, as backward map.
+
+    Args:
+        control: float N x 2, control points.
+        displacement: float T x N x 2, where each of them is drawn from, relative to itself.
+    """
+
+    def __init__(self, control: np.ndarray, displacement: np.ndarray):
+        self.control = control
+        number = len(control)
+        system = np.zeros((number + 3, number + 3))
+        system[:number, :number] = _plate_kernel(control[:, None], control[None])
+        system[:number, number:] = np.column_stack([np.ones(number), control])
+        system[number:, :number] = system[:number, number:].T
+        padded = np.concatenate([displacement, np.zeros((len(displacement), 3, 2))], axis=1)
+        self.weights = np.linalg.solve(system, padded.transpose(1, 0, 2).reshape(number + 3, -1))
+        self.weights = self.weights.reshape(number + 3, len(displacement), 2).transpose(1, 0, 2)
+
+    def backward(self, x: np.ndarray, y: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where the points (x, y) come from; float arrays of one shape.  Exact at the control points."""
+        points = np.stack([x, y], axis=-1)
+        basis = _plate_kernel(points[..., None, :], self.control)
+        basis = np.concatenate([basis, np.ones(x.shape)[..., None], points], axis=-1)
+        moved = basis @ self.weights[step]
+        return x + moved[..., 0], y + moved[..., 1]
+
+
+def _plate_kernel(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """r^2 log r^2 of the distances r between points (last axis 2)."""
+    squared = ((first - second) ** 2).sum(-1)
+    return squared * np.log(np.maximum(squared, 1e-12))
+
+
+def random_thin_plate(
+    rng: np.random.Generator, steps: int, extent: tuple[float, float], *, strength: float
+) -> ThinPlate:
+    """Four by three control points over +-`extent` that wander by about `strength`."""
+    x, y = np.meshgrid(np.linspace(-extent[0], extent[0], 4), np.linspace(-extent[1], extent[1], 3))
+    control = np.stack([x.ravel(), y.ravel()], axis=1)
+    control = control + rng.normal(0, 0.1, control.shape) * extent
+    displacement = np.stack([wander(rng, steps) for _ in range(control.size)], axis=1)
+    displacement = displacement.reshape(steps, *control.shape) * strength * rng.normal(0, 1, control.shape)
+    return ThinPlate(control, displacement)

@@ -8,8 +8,8 @@ import numpy as np
 from dataset_torch.synthetic.material import Photo, Sprite
 
 
-def occluder_sprite(rng: np.random.Generator, photo: Photo) -> Sprite:
-    """A sprite made on the spot, about 160 pixels large, named `occluder-...`."""
+def occluder_sprite(rng: np.random.Generator, photo: Photo, *, kind: int | None = None) -> Sprite:
+    """A sprite made on the spot, about 160 pixels large, named `occluder-...`; kind 0 post, 1 blob, 2 leaves."""
     height, width = (200, 160)
     source = photo.pyramid[min(1, len(photo.pyramid) - 1)]
     tall, wide = min(height, source.shape[0]), min(width, source.shape[1])
@@ -17,7 +17,7 @@ def occluder_sprite(rng: np.random.Generator, photo: Photo) -> Sprite:
     picture = cv2.resize(source[top : top + tall, left : left + wide], (width, height))
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-    kind = rng.integers(3)
+    kind = int(rng.integers(3)) if kind is None else kind
     if kind == 0:  # a post, maybe leaning
         middle = 0.2 * rng.normal() * y
         inside = rng.uniform(0.08, 0.3) - np.abs(x - middle)

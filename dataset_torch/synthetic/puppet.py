@@ -48,7 +48,7 @@ def puppet_layers(
         middle[1, 2] = length / 2
         texture = _capsule(rng, cloth, length + thick, thick, unit)
         alpha = (texture[..., 3] > 127).astype(np.uint8)
-        parts.append((Layer(texture, alpha, unit, frame @ middle, (object_id,), name="puppet")))
+        parts.append(Layer(texture, alpha, unit, frame @ middle, (object_id,), name="puppet"))
         end = np.eye(3)
         end[1, 2] = length
         return frame @ end

@@ -30,16 +30,20 @@ class Recipe:
 
     area: tuple[float, float] = (0.02, 0.45)
     distractor_area: tuple[float, float] = (0.01, 0.2)
-    big_scale_change: float = 0.25  # up to a factor of 3 over the clip
+    big_scale_change: float = 0.3  # up to a factor of 4 over the clip
     speed: tuple[float, float] = (0.002, 0.25)
     camera_speed: tuple[float, float] = (0.001, 0.12)
+    pursuit: float = 0.35  # the camera moves fast
     followed: float = 0.5  # the camera follows the first object
     leaves_and_returns: float = 0.12
     occluder: float = 0.3  # something passes in front of an object
+    posts: float = 0.12  # several things stand in the foreground while the camera moves past them
+    crowd: float = 0.15  # a row of onlookers in the background
     deformation: tuple[float, float] = (0.0, 0.09)  # of the object's size
     hinges: float = 0.5
     swing: float = 0.45  # legs and arms swing
     turning: float = 0.35  # the width changes as if the object turned
+    spin: float = 0.2  # the surface slides round the outline as if the object turned
 
     parallax: float = 0.4
     background_defocus: float = 0.3
@@ -52,3 +56,6 @@ class Recipe:
     jpeg: float = 0.7
     jpeg_quality: tuple[int, int] = (25, 92)
     smallest_object: int = 60  # pixels that must be visible in at least one frame
+
+
+DEFAULT_RECIPE = Recipe()

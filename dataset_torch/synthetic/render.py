@@ -8,18 +8,19 @@ import numpy as np
 from dataset_torch.clip import Clip
 from dataset_torch.synthetic import puppet
 from dataset_torch.synthetic.actors import Poses, choose_sprite, make_layer, random_poses
+from dataset_torch.synthetic.crowd import add_crowd
 from dataset_torch.synthetic.layers import Layer, draw
 from dataset_torch.synthetic.light import CameraEffects
 from dataset_torch.synthetic.material import Material, Photo, Sprite
 from dataset_torch.synthetic.motion import log_uniform
 from dataset_torch.synthetic.occluders import occluder_sprite
-from dataset_torch.synthetic.recipe import Recipe
+from dataset_torch.synthetic.recipe import DEFAULT_RECIPE, Recipe
 from dataset_torch.synthetic.scenery import Background, Camera, random_background, random_camera
 
 ATTEMPTS = 20
 
 
-def render_clip(seed: int | tuple[int, ...], material: Material, recipe: Recipe = Recipe()) -> Clip:
+def render_clip(seed: int | tuple[int, ...], material: Material, recipe: Recipe = DEFAULT_RECIPE) -> Clip:
     """Render a clip of `recipe.steps` frames with masks; the same seed gives the same clip in every process.
 
     Every object of the result shows at least `recipe.smallest_object` pixels in some frame; it may be hidden or out of
@@ -36,6 +37,15 @@ def render_clip(seed: int | tuple[int, ...], material: Material, recipe: Recipe 
             ids = tuple(range(1, int(masks.max()) + 1))
             return Clip(frames, masks, ids, name=f"synthetic-{seed}")
     raise RuntimeError(f"no visible object in {ATTEMPTS} scenes from seed {seed}: the recipe's areas are too small.")
+
+
+def render_still(rng: np.random.Generator, photo: Photo, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """A photograph with known objects as a clip: camera motion and a thin-plate deformation of the whole picture.
+
+    Returns frames uint8 T x H x W x 3 and masks uint8 T x H x W with the ids of `photo.labels`.
+    """
+    background = random_background(rng, recipe, photo, random_camera(rng, recipe), whole=True)
+    return _film(background, [], CameraEffects(rng, recipe), recipe)
 
 
 def visible_pixels(masks: np.ndarray, object_ids: tuple[int, ...]) -> np.ndarray:
@@ -55,7 +65,12 @@ def renumber(masks: np.ndarray, smallest: int) -> np.ndarray:
 
 def _render(rng: np.random.Generator, material: Material, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     background, layers = _Scene(rng, material, recipe).build()
-    effects = CameraEffects(rng, recipe)
+    return _film(background, layers, CameraEffects(rng, recipe), recipe)
+
+
+def _film(
+    background: Background, layers: list[Layer], effects: CameraEffects, recipe: Recipe
+) -> tuple[np.ndarray, np.ndarray]:
     frames = np.empty((recipe.steps, recipe.height, recipe.width, 3), np.uint8)
     masks = np.empty((recipe.steps, recipe.height, recipe.width), np.uint8)
     for step in range(recipe.steps):
@@ -84,7 +99,8 @@ def _composite(frame: np.ndarray, ids: np.ndarray, layer: Layer, step: int) -> N
 def _cast_shadow(frame: np.ndarray, opacity: np.ndarray, top: int, left: int, depth: float) -> None:
     """Darken the ground below: the outline squashed to a fifth of its height, sheared and blurred, at quarter size."""
     height, width = frame.shape[:2]
-    small = cv2.resize(opacity, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    quarter = (max(1, opacity.shape[1] // 4), max(1, opacity.shape[0] // 4))
+    small = cv2.resize(opacity, quarter, interpolation=cv2.INTER_AREA)
     tall = small.shape[0]
     squash, shear = 0.22, 0.5
     bottom = top / 4 + tall
@@ -134,6 +150,11 @@ class _Scene:
         layers = [layer for index in order for layer in self.layers[index]]
         if self.used and rng.random() < recipe.occluder:
             layers.append(self._occluder())
+        if rng.random() < recipe.posts:
+            layers += [self._post() for _ in range(int(rng.integers(2, 6)))]
+        if background.labels is None and rng.random() < recipe.crowd:
+            singles = [sprite for photo in stills for sprite in photo.sprites if sprite.parts == 1]
+            add_crowd(rng, recipe, background, singles or self.material.cutouts)
         return background, layers
 
     def _whole_still(self, still: Photo, count: int) -> Background:
@@ -237,6 +258,24 @@ class _Scene:
         return make_layer(
             rng, recipe, sprite, poses, [0], scene_colours=self.colours, rigid=sprite.name.startswith("occluder")
         )
+
+    def _post(self) -> Layer:
+        """Something narrow and tall in the foreground; the camera's motion moves it more than the background."""
+        rng, recipe = self.rng, self.recipe
+        photos = self.material.photos
+        sprite = occluder_sprite(rng, photos[int(rng.integers(len(photos)))], kind=0)
+        area = (0.01, 0.06)
+        poses = random_poses(rng, recipe, _extent(sprite), area)
+        height = np.linalg.norm(poses.matrices[:, :2, 1], axis=1, keepdims=True) * 2 * _extent(sprite)[1]
+        poses.matrices[:, :2, 1] *= recipe.height * rng.uniform(1.0, 1.8) / height  # from top to bottom
+        near = rng.uniform(1.3, 2.5)
+        move = self.camera.matrices[:, :2, 2] * near
+        reach = max(recipe.width, float(np.ptp(move[:, 0])))
+        poses.matrices[:, 0, 2] = move[:, 0] - move[:, 0].mean() + recipe.width / 2 + rng.uniform(-0.7, 0.7) * reach
+        poses.matrices[:, 1, 2] = recipe.height * rng.uniform(0.4, 0.6)
+        layer = make_layer(rng, recipe, sprite, poses, [0], scene_colours=self.colours, rigid=True)
+        layer.shadow = 0.0
+        return layer
 
 
 def _extent(sprite: Sprite) -> tuple[float, float]:

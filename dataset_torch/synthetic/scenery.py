@@ -9,7 +9,7 @@ import numpy as np
 
 from dataset_torch.synthetic.layers import densify, line_kernel, node_grid
 from dataset_torch.synthetic.material import Photo
-from dataset_torch.synthetic.motion import Deformation, log_uniform, random_deformation, travel, wander
+from dataset_torch.synthetic.motion import ThinPlate, log_uniform, random_thin_plate, travel, wander
 from dataset_torch.synthetic.recipe import Recipe
 
 
@@ -28,7 +28,10 @@ class Camera:
 def random_camera(rng: np.random.Generator, recipe: Recipe) -> Camera:
     """Pan, zoom, roll and shake; identity at a random reference step, but for the shake."""
     steps, width = recipe.steps, recipe.width
-    speed = log_uniform(rng, *recipe.camera_speed) * width
+    slowest, fastest = recipe.camera_speed
+    if rng.random() < recipe.pursuit:
+        slowest = np.sqrt(slowest * fastest)
+    speed = log_uniform(rng, slowest, fastest) * width
     angle = rng.normal(0, 0.4) + (np.pi if rng.random() < 0.5 else 0)  # mostly sideways
     if rng.random() < 0.2:
         angle = rng.uniform(0, 2 * np.pi)
@@ -70,7 +73,7 @@ class Background:
     origin: np.ndarray
     camera: Camera
     parallax: tuple[float, float, float, float] | None
-    deformation: Deformation | None
+    deformation: ThinPlate | None
     blur: np.ndarray | None
 
     def draw(self, step: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -129,8 +132,8 @@ def random_background(
         origin[0] = full_width - 1 - origin[0]
     deformation = None
     if whole:
-        strength = log_uniform(rng, 0.005, 0.06)
-        deformation = random_deformation(rng, recipe.steps, (1, 0.5), strength=strength, hinges=0, swing=False)
+        extent = (0.5 * recipe.width / recipe.height, 0.5)  # in frame heights
+        deformation = random_thin_plate(rng, recipe.steps, extent, strength=log_uniform(rng, 0.005, 0.07))
     parallax = None
     if rng.random() < recipe.parallax:
         parallax = (rng.uniform(0, 0.6), rng.uniform(0, 0.15), rng.uniform(1, 6), rng.uniform(0, 6.3))

@@ -18,7 +18,7 @@ from dataset_torch.atomic import write_atomic
 from dataset_torch.clip import Clip
 from dataset_torch.errors import UserError
 from dataset_torch.synthetic.material import Material, load_material
-from dataset_torch.synthetic.recipe import Recipe
+from dataset_torch.synthetic.recipe import DEFAULT_RECIPE, Recipe
 from dataset_torch.synthetic.render import render_clip
 
 _QUALITY = 90
@@ -101,7 +101,13 @@ _worker: tuple[Path, Material, Recipe, int] | None = None
 
 
 def render_many(
-    out: Path, count: int, material: Material | Path, *, workers: int = 1, seed: int = 0, recipe: Recipe = Recipe()
+    out: Path,
+    count: int,
+    material: Material | Path,
+    *,
+    workers: int = 1,
+    seed: int = 0,
+    recipe: Recipe = DEFAULT_RECIPE,
 ) -> int:
     """Render clips 0 .. count - 1 of `seed` into `out`, leaving out those that are there; returns how many were made.
 
