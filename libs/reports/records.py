@@ -48,7 +48,7 @@ class RoundRecord:
 
     round: int  # from 1
     annotated_frame: int
-    jaccard: np.ndarray  # float64 F x O, in [0, 1]; nan = frame without ground truth
+    jaccard: np.ndarray  # float64 F x O, in [0, 1]; nan = does not count for this object
     f_measure: np.ndarray  # float64 F x O, in [0, 1]; nan likewise
     scores: np.ndarray  # float64 F, R-scores after the round, in (0, 1); nan = not scored
     candidates: tuple[int, ...] | None = None  # frames proposed after the round; None = no proposal (wo_RS)
@@ -74,12 +74,23 @@ class RoundRecord:
         raise UserError(f"unknown metric {metric!r}. Choose from {', '.join(METRICS)}.")
 
     def object_means(self, metric: str) -> np.ndarray:
-        """float64 O: the mean over the frames that have ground truth."""
-        return np.nanmean(self.values(metric), axis=0)
+        """float64 O: the mean over the frames that count; 1 for an object that no frame counts for."""
+        means = _mean_without_nan(self.values(metric), axis=0)
+        return np.where(np.isnan(means), 1.0, means)
 
     def frame_means(self, metric: str) -> np.ndarray:
-        """float64 F: the mean over the objects."""
-        return self.values(metric).mean(axis=1)
+        """float64 F: the mean over the objects; nan where none counts."""
+        return _mean_without_nan(self.values(metric), axis=1)
+
+
+def _mean_without_nan(values: np.ndarray, axis: int) -> np.ndarray:
+    """The mean over the entries that are numbers; nan, and no warning, where none is."""
+    good = np.isfinite(values)
+    count = good.sum(axis=axis)
+    # Without gaps the plain mean, so that figures do not depend on how the sum is taken.
+    if good.all():
+        return values.mean(axis=axis)
+    return np.where(count, np.where(good, values, 0).sum(axis=axis) / np.maximum(count, 1), np.nan)
 
 
 @dataclass(frozen=True)
