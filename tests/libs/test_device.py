@@ -1,0 +1,73 @@
+"""Device, precision and threads."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dataset_torch.errors import UserError
+from libs.device import Precision, autocast, choose_device, set_threads, synchronise
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, *, gpus: int = 0, mps: bool = False) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(("gpus", "mps", "expected"), [(0, False, "cpu"), (2, False, "cuda"), (0, True, "mps")])
+def test_auto_takes_the_fastest(monkeypatch: pytest.MonkeyPatch, gpus: int, mps: bool, expected: str) -> None:
+    pretend(monkeypatch, gpus=gpus, mps=mps)
+    assert choose_device("auto") == torch.device(expected)
+    assert choose_device(" CPU ") == torch.device("cpu")
+
+
+def test_named_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, gpus=2)
+    assert choose_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(UserError, match=r"2 GPUs: cuda:0 \.\. cuda:1"):
+        choose_device("cuda:2")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("cuda", "no CUDA GPU"),
+        ("cuda:0", "no CUDA GPU"),
+        ("mps", "no Mac"),
+        ("tpu", "unknown device 'tpu'"),
+        ("xpu", "unknown device 'xpu'"),
+        ("meta", "unknown device 'meta'"),
+        ("cuda:x", "unknown device"),
+        ("", "unknown device"),
+        ("cpu:3", "one cpu device only"),
+    ],
+)
+def test_what_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, words: str) -> None:
+    pretend(monkeypatch)
+    with pytest.raises(UserError, match=words):
+        choose_device(name)
+
+
+def test_precision_is_that_of_the_products() -> None:
+    device = choose_device("cpu")
+    a = torch.ones(4, 4, device=device)
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16), ("float16", torch.float16)):
+        assert Precision.parse(name).dtype == dtype
+        with autocast(device, name):
+            assert (a @ a).dtype == dtype
+    synchronise(device)
+    with pytest.raises(UserError, match="float32, bfloat16, float16"):
+        autocast(device, "float64")
+
+
+def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    try:
+        assert set_threads(1) == torch.get_num_threads() == 1
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        assert set_threads() == 1
+        with pytest.raises(UserError, match="threads"):
+            set_threads(-1)
+    finally:
+        torch.set_num_threads(before)
