@@ -26,6 +26,7 @@ class FrameSource(abc.ABC):
     name: str
     height: int
     width: int
+    frames_per_second: float = 24.0  # of a video file its own; folders and arrays do not say
 
     @abc.abstractmethod
     def __len__(self) -> int: ...
@@ -119,6 +120,8 @@ class VideoFile(FrameSource):
         self._capacity = max(4, cache_bytes // frame.nbytes)
         self._position = 1
         self._store(0, frame)
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.frames_per_second = rate if 1 <= rate <= 1000 else FrameSource.frames_per_second
         self._count = max(1, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self._count = self._verified_count()
 

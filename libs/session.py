@@ -129,12 +129,11 @@ class Session:
                 ids = tuple(record.object_ids[row] for row in rows)
                 memory.append(MemoryRecord(record.frame, ids, record.entry.select_objects(rows)))
         state.memory = memory
-        # Predictions are repacked without it, so that adding the same id again starts from nothing.
+        # Adding the same id again starts from nothing: no prediction knows it any more.
         for table in (state.predictions, state.base_predictions):
             for frame, prediction in table.items():
                 if object_id in prediction.object_ids:
-                    ids = tuple(i for i in prediction.object_ids if i != object_id)
-                    table[frame] = Prediction.pack(prediction.unpack(ids), ids, prediction.format)
+                    table[frame] = prediction.without(object_id)
 
     # ---- reading -------------------------------------------------------------------------------------------------
 
@@ -232,7 +231,7 @@ class Session:
             "video": {"name": self.frames.name, "frames": len(self.frames), "fingerprint": self.fingerprint},
             "geometry": asdict(self.geometry),
             "object_ids": list(state.object_ids),
-            "rounds": [_round_to_json(r) for r in state.rounds],
+            "rounds": [round_to_json(r) for r in state.rounds],
             "memory": [{"frame": m.frame, "object_ids": list(m.object_ids)} for m in state.memory],
             "predictions": {f: table[id(p)] for f, p in state.predictions.items()},
             "base_predictions": {f: table[id(p)] for f, p in state.base_predictions.items()},
@@ -272,7 +271,7 @@ class Session:
         ]
         self.state = SessionState(
             object_ids=tuple(header["object_ids"]),
-            rounds=[_round_from_json(r, content["masks"].get(i)) for i, r in enumerate(header["rounds"])],
+            rounds=[round_from_json(r, _array(content["masks"].get(i))) for i, r in enumerate(header["rounds"])],
             memory=[
                 MemoryRecord(
                     m["frame"], tuple(m["object_ids"]), memory_class(**{k: t.to(device) for k, t in e.items()})
@@ -303,7 +302,12 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return header, content
 
 
-def _round_to_json(r: Round) -> dict[str, Any]:
+def _array(mask: Tensor | None) -> np.ndarray | None:
+    return None if mask is None else mask.numpy()
+
+
+def round_to_json(r: Round) -> dict[str, Any]:
+    """A round without its mask, which is kept apart, as plain data for JSON."""
     return {
         "number": r.number,
         "frame": r.annotation.frame,
@@ -314,12 +318,13 @@ def _round_to_json(r: Round) -> dict[str, Any]:
     }
 
 
-def _round_from_json(data: dict[str, Any], mask: Tensor | None) -> Round:
+def round_from_json(data: dict[str, Any], mask: np.ndarray | None) -> Round:
+    """What `round_to_json` wrote, with its mask (uint8 H x W of ids) if it has one."""
     annotation = FrameAnnotation(
         data["frame"],
         tuple(Scribble(s["object_id"], np.array(s["points"])) for s in data["scribbles"]),
         tuple(Click(**c) for c in data["clicks"]),
-        None if mask is None else mask.numpy(),
+        mask,
     )
     return Round(data["number"], annotation, tuple(data["object_ids"]), data["empty"])
 
