@@ -1,0 +1,22 @@
+"""Sizes of the compact network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CompactConfig:
+    """Written into the checkpoint, so that a file rebuilds its own network."""
+
+    context_channels: int = 96
+    key_channels: int = 64
+    local_channels: int = 32
+    value_channels: int = 16  # compared before and after the transfer
+    object_channels: int = 24  # per object and annotated frame
+    trunk_channels: int = 64
+    skip4_channels: int = 32
+    skip2_channels: int = 8
+    detail_channels: int = 12
+    window: int = 6  # reach of the local matching, in cells of 8 pixels, to each side
+    window_rows: int = 4  # query rows matched at once; 32-pixel padding makes every height a multiple of it

@@ -1,0 +1,72 @@
+"""The one image encoder that both branches share: backbone features turned into everything a frame contributes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from networks.compact.backbone import EfficientNetLite0
+from networks.compact.config import CompactConfig
+from networks.compact.layers import conv, upsample
+from networks.interface import FrameFeatures
+
+
+@dataclass(frozen=True)
+class CompactFeatures(FrameFeatures):
+    """What depends on one frame alone; h, w = H/8, W/8."""
+
+    skip2: Tensor  # 1 x 8 x H/2 x W/2
+    skip4: Tensor  # 1 x 32 x H/4 x W/4
+    detail: Tensor  # 1 x 12 x H/4 x W/4, compared between two frames (intersection)
+    context: Tensor  # 1 x 96 x h x w, what the interaction branch and the memory read
+    query: Tensor  # 1 x 64 x h x w, this frame's part of the propagation trunk's input
+    key: Tensor  # 1 x 64 x h x w, unit length: global matching
+    local_key: Tensor  # 1 x 32 x h x w, unit length: matching within a window
+    value: Tensor  # 1 x 16 x h x w, compared before and after transfer (reliability)
+
+
+class FrameEncoder(nn.Module):
+    """Backbone, then light projections.  All of them are per frame, so that a cached frame costs nothing again."""
+
+    def __init__(self, config: CompactConfig) -> None:
+        super().__init__()
+        c = config
+        self.backbone = EfficientNetLite0()
+        self.level8 = nn.Conv2d(40, c.context_channels, 1)
+        self.level16 = nn.Conv2d(112, c.context_channels, 1)
+        self.level32 = nn.Conv2d(192, c.context_channels, 1)
+        self.mix = conv(c.context_channels, c.context_channels)
+        self.key = nn.Conv2d(2 * c.context_channels, c.key_channels, 1)
+        self.local_key = nn.Conv2d(2 * c.context_channels, c.local_channels, 1)
+        self.value = nn.Conv2d(2 * c.context_channels, c.value_channels, 1)
+        self.query = conv(2 * c.context_channels, c.trunk_channels, 1)
+        self.skip4 = conv(24, c.skip4_channels, 1)
+        self.skip2 = conv(16, c.skip2_channels, 1)
+        self.detail = nn.Conv2d(24, c.detail_channels, 3, padding=1)
+
+    def forward(self, image: Tensor) -> list[CompactFeatures]:
+        """`image` B x 3 x H x W normalised -> the features of each of the B frames."""
+        pyramid = self.backbone(image.contiguous(memory_format=torch.channels_last))
+        deep = upsample(self.level32(pyramid.stride32), 2)
+        linear = self.level8(pyramid.stride8) + upsample(
+            self.level16(pyramid.stride16) + deep, 2
+        )  # B x 96 x h x w
+        mixed = F.relu(self.mix(F.relu(linear)))
+        both = torch.cat([linear, mixed], 1)
+        batch = CompactFeatures(
+            skip2=F.relu(self.skip2(pyramid.stride2)),
+            skip4=F.relu(self.skip4(pyramid.stride4)),
+            detail=self.detail(pyramid.stride4),
+            context=linear + mixed,
+            query=self.query(both),
+            key=F.normalize(self.key(both).float(), dim=1),
+            local_key=F.normalize(self.local_key(both).float(), dim=1),
+            value=self.value(both).float(),
+        )
+        return [
+            batch.map(lambda tensor, i=i: tensor[i : i + 1])
+            for i in range(image.shape[0])
+        ]

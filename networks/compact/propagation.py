@@ -1,0 +1,153 @@
+"""The propagation branch: annotated frames and neighbour -> the query frame's masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from networks.compact.config import CompactConfig
+from networks.compact.encoder import CompactFeatures
+from networks.compact.layers import Decoder, Trunk, cells, conv, evidence, others
+from networks.compact.matching import CompactEntry, GlobalTransfer, LocalTransfer, warp
+from networks.compact.quality import QualityHead
+from networks.interface import Propagation
+
+
+@dataclass(frozen=True)
+class CompactPropagation(Propagation):
+    """With what training supervises besides the mask."""
+
+    transferred: Tensor | None = (
+        None  # O x 1 x H/4 x W/4, mask carried from the annotated frames
+    )
+    matched: Tensor | None = (
+        None  # O x 1 x H/4 x W/4, mask carried from the neighbour by matching
+    )
+    warped: Tensor | None = None  # O x 1 x H/2 x W/2, the neighbour's mask warped
+    correctness_logit: Tensor | None = None  # O x 1 x h x w, of the final mask
+    quality_logit: Tensor | None = None  # O, predicted J
+    frame_masks: Tensor | None = (
+        None  # N x O x 1 x H/4 x W/4, what each annotated frame says
+    )
+    frame_reliability: Tensor | None = None  # N x 1 x h x w, logit of its being right
+
+
+class PropagationBranch(nn.Module):
+    """Global transfer, local transfer, and a decoder that weighs and corrects them."""
+
+    def __init__(self, config: CompactConfig) -> None:
+        super().__init__()
+        c = config
+        self.global_transfer = GlobalTransfer(c)
+        self.local_transfer = LocalTransfer(c)
+        self.pair = conv(4 + 1 + 2 + c.detail_channels, c.trunk_channels, 1)
+        self.object = conv(c.object_channels + 4 + 4 + 1 + 2, c.trunk_channels, 1)
+        self.trunk = Trunk(c.trunk_channels)
+        self.decoder = Decoder(
+            c.trunk_channels,
+            coarse=3 + c.detail_channels,
+            fine=1,
+            skip4=c.skip4_channels,
+            skip2=c.skip2_channels,
+            coarse_priors=2,
+            fine_priors=1,
+        )
+        self.quality = QualityHead(c.trunk_channels)
+
+    def forward(
+        self,
+        query: CompactFeatures,
+        neighbour: CompactFeatures,
+        neighbour_foreground: Tensor,
+        memory: Sequence[CompactEntry],
+    ) -> CompactPropagation:
+        count = neighbour_foreground.shape[0]
+        transferred = self.global_transfer(query, memory)
+        half = F.avg_pool2d(neighbour_foreground.float(), 2)  # O x 1 x H/2 x W/2
+        local = self.local_transfer(
+            query, neighbour, F.pixel_unshuffle(F.avg_pool2d(half, 2), 2)
+        )
+        warped = warp(half, local.flow)  # O x 1 x H/2 x W/2
+        # Where the two frames agree after the motion: shared by all objects.
+        difference = query.detail.float() - warp(neighbour.detail, local.flow)
+        agreement = torch.exp(-(difference**2))  # 1 x 12 x H/4 x W/4
+        warped4 = F.avg_pool2d(warped, 2)
+        pair = torch.cat(
+            [
+                transferred.evidence / 4,
+                local.strength / 4,
+                local.flow / 4,
+                F.avg_pool2d(agreement, 2),
+            ],
+            1,
+        )
+        rivals = torch.cat(
+            [others(m.mean(1, keepdim=True)) for m in (transferred.mask, local.mask)], 1
+        )
+        own = [
+            transferred.feature,
+            transferred.mask,
+            local.mask,
+            F.avg_pool2d(warped4, 2),
+            rivals,
+        ]
+        trunk = self.trunk(
+            self.object(torch.cat(own, 1)) + self.pair(pair) + query.query
+        )  # O x 64 x h x w
+        masks4 = torch.cat(
+            [F.pixel_shuffle(m, 2) for m in (transferred.mask, local.mask)], 1
+        )  # O x 2 x H/4 x W/4
+        coarse = torch.cat([masks4, warped4, agreement.expand(count, -1, -1, -1)], 1)
+        priors = evidence(masks4), evidence(warped)
+        logit = self.decoder(
+            trunk, (query.skip4, query.skip2), coarse, warped, priors
+        )  # O x 1 x H x W
+        foreground = torch.sigmoid(logit)
+        quality = self.quality(
+            trunk,
+            foreground,
+            transferred.mask,
+            warped4,
+            transferred.evidence,
+            local.strength,
+        )
+        return CompactPropagation(
+            foreground=foreground,
+            score=quality.score,
+            reliability=quality.reliability,
+            logits=logit,
+            transferred=masks4[:, :1],
+            matched=masks4[:, 1:],
+            warped=warped,
+            correctness_logit=quality.correctness_logit,
+            quality_logit=quality.quality_logit,
+            frame_masks=torch.stack(
+                [F.pixel_shuffle(m, 2) for m in transferred.frame_mask]
+            ),
+            frame_reliability=transferred.frame_reliability,
+        )
+
+
+class Memoriser(nn.Module):
+    """What the propagation reads of an annotated frame."""
+
+    def __init__(self, config: CompactConfig) -> None:
+        super().__init__()
+        c = config
+        self.context = conv(c.context_channels, c.object_channels, 1)
+        self.object = conv(2 * c.object_channels + 4, c.object_channels)
+
+    def forward(
+        self, features: CompactFeatures, object_feature: Tensor, foreground: Tensor
+    ) -> CompactEntry:
+        """`foreground` O x 1 x H x W in [0, 1], `object_feature` O x 24 x h x w."""
+        mask = cells(foreground.float())  # O x 4 x h x w
+        context = F.relu(self.context(features.context)).expand(len(mask), -1, -1, -1)
+        value = self.object(torch.cat([context, object_feature, mask], 1))
+        return CompactEntry(
+            key=features.key, value=features.value, object_value=value, mask=mask
+        )
