@@ -1,0 +1,329 @@
+"""The training engine: steps of several passes, averaged weights, validation, files that survive a kill."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from dataset_torch.clip import Clip
+from dataset_torch.errors import UserError
+from libs.checkpoints import save_checkpoint
+from libs.training.board import Board
+from libs.training.parallel import Processes
+from libs.training.passes import PassResult, run_pass, training_segmenter
+from libs.training.recipe import Recipe, Stage
+from libs.training.samples import Sample, make_sample
+from libs.training.state import (
+    MovingAverage,
+    RunState,
+    all_finite,
+    learning_rate_factor,
+    make_optimiser,
+    set_learning_rate,
+    trained_parameters,
+)
+from networks.interface import GuidedNetwork
+
+DRAWS = 50  # clips tried for one pass before the data is given up
+LOG_FIELDS = (
+    "step passes seconds rate loss interaction round1 round2 round3 rank gradient "
+    "val_round1 val_round2 val_round3 val_rank val_score skipped_clips bad_steps"
+).split()
+
+
+class Dataset:
+    """What the engine asks of a training set: `len`, and a `Clip` by index.
+
+    An optional `refresh()` returns the present number of clips of a store that grows.
+    """
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> Clip:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Figures of a network on held-out video; `score` decides which weights are kept."""
+
+    score: float
+    figures: dict[str, float]
+
+
+Validator = Callable[[GuidedNetwork], Validation]
+
+
+class Engine:
+    """One run in one folder: `state.pth` (to resume), `best.pth` and `last.pth` (averaged weights), `log.csv`."""
+
+    def __init__(
+        self,
+        network: GuidedNetwork,
+        recipe: Recipe,
+        data: Dataset,
+        folder: Path,
+        *,
+        validator: Validator | None = None,
+        processes: Processes = Processes(),
+        board: Board | None = None,
+    ) -> None:
+        self.recipe, self.data, self.folder = recipe, data, Path(folder)
+        self.validator, self.processes, self.board = validator, processes, board
+        self.network = network
+        self.segmenter = training_segmenter(network, recipe)
+        self.parameters = trained_parameters(network, recipe)
+        processes.same_weights(network.state_dict().values())
+        self.state = RunState(
+            network,
+            make_optimiser(self.parameters, recipe),
+            MovingAverage(self.parameters, recipe.average_decay),
+        )
+        self.bad_in_a_row = 0
+        self.log_rows: list[dict[str, float]] = []
+        if len(data) <= recipe.validation_clips:
+            raise UserError(
+                f"the training data has {len(data)} clips, and the first {recipe.validation_clips} are kept for "
+                "validation. Add clips, or lower validation_clips."
+            )
+
+    # ---- running -------------------------------------------------------------------------------------------------
+
+    def resume(self) -> bool:
+        """Continue from `state.pth` if there is one; whether there was."""
+        path = self.folder / "state.pth"
+        if not path.is_file():
+            return False
+        self.state.load(path, self.recipe)
+        log = self.folder / "log.csv"
+        if log.is_file():  # rows later than the saved state are done again
+            with log.open(newline="") as file:
+                self.log_rows = [
+                    row
+                    for row in csv.DictReader(file)
+                    if int(row["step"]) <= self.state.step
+                ]
+        return True
+
+    def run(self, *, stop: Callable[[], bool] = lambda: False) -> None:
+        """Train until the recipe's last step, or until `stop()`; saves before it returns.
+
+        Raises `UserError` when the loss stays not finite, or the data yields nothing to train on.
+        """
+        saved = validated = time.monotonic()
+        collected: list[PassResult] = []
+        while self.state.step < self.recipe.steps and not stop():
+            start = time.monotonic()
+            results, norm = self.step()
+            self.state.seconds += time.monotonic() - start
+            collected += results
+            if self.state.step % 20 == 0:
+                self._log(collected, norm)
+                collected = []
+                if hasattr(self.data, "refresh"):
+                    self.data.refresh()
+            now = time.monotonic()
+            if now - validated > self.recipe.validate_seconds:
+                self.validate()
+                validated = time.monotonic()
+            if now - saved > self.recipe.save_seconds:
+                self.save()
+                saved = time.monotonic()
+        if collected:
+            self._log(collected, norm)
+        self.validate()
+        self.save()
+
+    def step(self) -> tuple[list[PassResult], float]:
+        """One optimiser step over `clips_per_step` passes, shared out over the processes."""
+        recipe, state = self.recipe, self.state
+        stage = recipe.stage_at(state.step)
+        self._training_mode()
+        set_learning_rate(
+            state.optimiser,
+            recipe.learning_rate * learning_rate_factor(state.step, recipe),
+        )
+        state.optimiser.zero_grad(set_to_none=True)
+        results = []
+        for index in range(
+            self.processes.rank, recipe.clips_per_step, self.processes.count
+        ):
+            generator = np.random.default_rng(
+                (recipe.seed, state.step * recipe.clips_per_step + index)
+            )
+            result = run_pass(
+                self.segmenter, self._draw(stage, generator), recipe, stage, generator
+            )
+            if result.loss.requires_grad:
+                (result.loss / recipe.clips_per_step).backward()
+            result.loss = result.loss.detach()
+            results.append(result)
+        self.processes.add_gradients(self.parameters.values())
+        norm = self._update()
+        state.step += 1
+        state.passes += recipe.clips_per_step
+        return results, norm
+
+    def _update(self) -> float:
+        """Clip the gradient and take the step, unless a number is not finite."""
+        parameters = [p for p in self.parameters.values() if p.grad is not None]
+        norm = nn.utils.clip_grad_norm_(parameters, self.recipe.gradient_norm)
+        if not torch.isfinite(norm):
+            self.state.bad_steps += 1
+            self.bad_in_a_row += 1
+            if self.bad_in_a_row >= self.recipe.bad_steps_allowed:
+                raise UserError(
+                    f"the loss was not finite in {self.bad_in_a_row} steps in a row (step {self.state.step}). The last "
+                    f"good state is in {self.folder}. Lower the learning rate, or use precision=float32."
+                )
+            return float("nan")
+        self.bad_in_a_row = 0
+        self.state.optimiser.step()
+        self.state.average.update(self.parameters)
+        return float(norm)
+
+    def _draw(self, stage: Stage, generator: np.random.Generator) -> Sample:
+        """A sample of a random clip; unreadable clips and those without a usable object are skipped and counted."""
+        reason = "no object was big enough"
+        for _ in range(DRAWS):
+            index = int(
+                generator.integers(self.recipe.validation_clips, len(self.data))
+            )
+            try:
+                sample = make_sample(self.data[index], self.recipe, stage, generator)
+            except (ValueError, OSError) as error:
+                reason, sample = str(error), None
+            if sample is not None:
+                return sample
+            self.state.skipped_clips += 1
+        raise UserError(
+            f"{DRAWS} clips in a row could not be trained on; the last one: {reason}."
+        )
+
+    def _training_mode(self) -> None:
+        """Training mode, but batch norms keep their statistics: a batch is the objects of one clip."""
+        self.network.train()
+        for module in self.network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+    # ---- validation and files --------------------------------------------------------------------------------------
+
+    def averaged(self) -> dict[str, torch.Tensor]:
+        """The network's weights with the averaged ones in place."""
+        return {**self.network.state_dict(), **self.state.average.values}
+
+    def validate(self) -> Validation | None:
+        """Validate the averaged weights, export them, and keep them as `best.pth` if they are the best so far."""
+        if not self.processes.is_first:
+            return None
+        present = {
+            name: value.clone() for name, value in self.network.state_dict().items()
+        }
+        self.network.load_state_dict(self.averaged())
+        try:
+            self.network.eval()
+            outcome = self.validator(self.network) if self.validator else None
+            self._export("last.pth", outcome)
+            if outcome is not None and outcome.score > self.state.best:
+                self.state.best = outcome.score
+                self._export("best.pth", outcome)
+        finally:
+            self.network.load_state_dict(present)
+        if outcome is not None:
+            figures = {
+                "step": self.state.step,
+                "val_score": outcome.score,
+                **outcome.figures,
+            }
+            self.state.history.append(figures)
+            self._write_row(
+                {**figures, "passes": self.state.passes, "seconds": self.state.seconds}
+            )
+        return outcome
+
+    def save(self) -> None:
+        """Write the state, from the first process."""
+        if self.processes.is_first:
+            self.state.save(self.folder / "state.pth", self.recipe)
+
+    def _export(self, name: str, outcome: Validation | None) -> None:
+        meta = {
+            "recipe": self.recipe.name,
+            "step": self.state.step,
+            "passes": self.state.passes,
+            "hours": round(self.state.seconds / 3600, 3),
+            "validation": dict(outcome.figures) if outcome else {},
+        }
+        save_checkpoint(self.folder / name, self.network, meta, half=True)
+
+    def _log(self, results: Sequence[PassResult], norm: float) -> None:
+        if not self.processes.is_first or not results:
+            return
+
+        def mean(values: Sequence[float]) -> float:
+            return float(np.mean(values)) if len(values) else float("nan")
+
+        rounds = [
+            [r.round_quality[i] for r in results if len(r.round_quality) > i]
+            for i in range(3)
+        ]
+        state = self.state
+        self._write_row(
+            {
+                "step": state.step,
+                "passes": state.passes,
+                "seconds": state.seconds,
+                "rate": self.recipe.learning_rate
+                * learning_rate_factor(state.step, self.recipe),
+                "loss": mean([float(r.loss) for r in results]),
+                "interaction": mean(
+                    [q for r in results for q in r.interaction_quality]
+                ),
+                "round1": mean(rounds[0]),
+                "round2": mean(rounds[1]),
+                "round3": mean(rounds[2]),
+                "rank": mean([q for r in results for q in r.rank_agreement]),
+                "gradient": norm,
+                "skipped_clips": state.skipped_clips,
+                "bad_steps": state.bad_steps,
+            }
+        )
+
+    def _write_row(self, row: dict[str, float]) -> None:
+        """Append to the log, and to TensorBoard if it is there."""
+        shown = {
+            name: f"{row[name]:.5g}" if isinstance(row[name], float) else row[name]
+            for name in row
+        }
+        self.log_rows.append({name: shown.get(name, "") for name in LOG_FIELDS})
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, LOG_FIELDS)
+        writer.writeheader()
+        writer.writerows(self.log_rows)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "log.csv").write_text(buffer.getvalue())
+        if self.board is not None:
+            self.board.write(
+                {k: float(v) for k, v in row.items() if k != "step"}, int(row["step"])
+            )
+
+
+def recipe_in_words(recipe: Recipe) -> str:
+    """The recipe's plain values, a line each, for the model card and the log."""
+    return "\n".join(
+        f"{f.name} = {getattr(recipe, f.name)!r}" for f in dataclasses.fields(recipe)
+    )
+
+
+__all__ = ["Dataset", "Engine", "Validation", "all_finite", "recipe_in_words"]

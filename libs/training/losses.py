@@ -1,0 +1,163 @@
+"""The terms of the loss.  Every function returns a scalar tensor in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from libs.segmenter import FrameResult
+from libs.training.recipe import LossWeights
+from networks.interface import Propagation
+
+JACCARD_OFFSET = (
+    20.0  # pixels: an absent object that is predicted absent costs next to nothing
+)
+RANK_MARGIN = 0.02  # frames whose J differs by less are not ranked
+RANK_SHARPNESS = 12.0
+
+
+def object_targets(truth: Tensor, count: int) -> Tensor:
+    """uint8 H x W of ids 1 .. O -> float32 O x 1 x H x W."""
+    ids = torch.arange(1, count + 1, device=truth.device).view(-1, 1, 1, 1)
+    return (truth[None, None] == ids).float()
+
+
+def soft_jaccard(probability: Tensor, target: Tensor) -> Tensor:
+    """1 - soft J, mean over objects; both O x 1 x H x W."""
+    sums = (1, 2, 3)
+    overlap = (probability * target).sum(sums)
+    union = (probability + target).sum(sums) - overlap
+    return (1 - (overlap + JACCARD_OFFSET) / (union + JACCARD_OFFSET)).mean()
+
+
+def jaccard(prediction: Tensor, target: Tensor) -> Tensor:
+    """J per object, O; both O x 1 x H x W of 0 and 1.  Two empty masks agree: 1."""
+    sums = (1, 2, 3)
+    overlap = (prediction * target).sum(sums)
+    union = (prediction + target).sum(sums) - overlap
+    return torch.where(union > 0, overlap / union.clamp(min=1), torch.ones_like(union))
+
+
+def logit_of(propagation: Propagation) -> Tensor:
+    """Each object's own logit, O x 1 x H x W, whichever network it comes from."""
+    logits = propagation.logits
+    if logits is not None and logits.shape == propagation.foreground.shape:
+        return logits.float()
+    return torch.logit(propagation.foreground.float(), eps=1e-6)
+
+
+def mask_loss(
+    logit: Tensor, probability: Tensor, target: Tensor, weights: LossWeights
+) -> Tensor:
+    """Cross entropy of each object on its own, and soft J of the settled probabilities."""
+    entropy = F.binary_cross_entropy_with_logits(logit.float(), target)
+    return weights.cross_entropy * entropy + weights.jaccard * soft_jaccard(
+        probability.float(), target
+    )
+
+
+def carried_loss(mask: Tensor, target: Tensor) -> Tensor:
+    """Of a mask carried from another frame (any stride): cross entropy and soft J against the truth at its size."""
+    target = F.adaptive_avg_pool2d(target, mask.shape[-2:])
+    mask = mask.float().clamp(1e-3, 1 - 1e-3)
+    return F.binary_cross_entropy(mask, target) + soft_jaccard(mask, target)
+
+
+def correctness(
+    mask: Tensor, target: Tensor, size: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Share of right pixels per cell, and a weight that favours cells with anything in them; both O x 1 x h x w."""
+    wrong = ((mask > 0.5) != (target > 0.5)).float()
+    right = 1 - F.adaptive_avg_pool2d(wrong, size)
+    busy = F.adaptive_max_pool2d(torch.maximum(mask, target), size)
+    return right, 0.1 + F.max_pool2d(busy, 3, stride=1, padding=1)
+
+
+def weighted_entropy(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Binary cross entropy, weighted mean."""
+    entropy = F.binary_cross_entropy_with_logits(
+        logit.float(), target, reduction="none"
+    )
+    return (entropy * weight).sum() / weight.sum()
+
+
+def propagation_loss(
+    output: Propagation, probabilities: Tensor, target: Tensor, weights: LossWeights
+) -> tuple[Tensor, Tensor]:
+    """Everything about one frame, and its true J per object (O, without gradient).
+
+    `probabilities` (1 + O) x H x W settled between the objects; `target` O x 1 x H x W.
+    """
+    settled = probabilities[1:, None]
+    loss = mask_loss(logit_of(output), settled, target, weights)
+    with torch.no_grad():
+        hard = (
+            settled >= probabilities.amax(0)
+        ).float()  # O x 1 x H x W; amax is ten times faster than argmax
+        true_quality = jaccard(hard, target)
+    for name in ("transferred", "matched", "warped"):
+        mask = getattr(output, name, None)
+        if mask is not None:
+            loss = loss + getattr(weights, name) * carried_loss(mask, target)
+    return loss + judgement_loss(
+        output, hard, target, true_quality, weights
+    ), true_quality
+
+
+def judgement_loss(
+    output: Propagation,
+    hard: Tensor,
+    target: Tensor,
+    true_quality: Tensor,
+    weights: LossWeights,
+) -> Tensor:
+    """Reliability and predicted quality against what is true of this very prediction."""
+    loss = target.new_zeros(())
+    correctness_logit = getattr(output, "correctness_logit", None)
+    if correctness_logit is not None:
+        right, weight = correctness(hard, target, correctness_logit.shape[-2:])
+        loss = loss + weights.correctness * weighted_entropy(
+            correctness_logit, right, weight
+        )
+        quality = F.binary_cross_entropy_with_logits(
+            output.quality_logit.float(), true_quality
+        )
+        loss = loss + weights.quality * quality
+    else:  # a network that has only a reliability map
+        right, weight = correctness(hard, target, output.reliability.shape[-2:])
+        logit = torch.logit(output.reliability.float(), eps=1e-4)
+        loss = loss + weights.correctness * weighted_entropy(
+            logit, right.amin(0, keepdim=True), weight.amax(0, keepdim=True)
+        )
+    frame_masks = getattr(output, "frame_masks", None)
+    if frame_masks is not None:
+        small = F.adaptive_avg_pool2d(target, frame_masks.shape[-2:])
+        for mask, logit in zip(frame_masks.detach().float(), output.frame_reliability):
+            right, weight = correctness(mask, small, logit.shape[-2:])
+            worst, weight = right.amin(0, keepdim=True), weight.amax(0, keepdim=True)
+            term = weighted_entropy(logit[None], worst, weight)
+            loss = loss + weights.frame_reliability / len(frame_masks) * term
+    return loss
+
+
+def ranking_loss(scores: Sequence[Tensor], qualities: Sequence[Tensor]) -> Tensor:
+    """Pairwise logistic loss: of two frames of a clip the better one shall have the higher R-score.
+
+    `scores` scalars with gradients, `qualities` mean J of the same frames.
+    """
+    score, quality = torch.stack(list(scores)).float(), torch.stack(list(qualities))
+    difference = quality[:, None] - quality[None]
+    pairs = (difference > RANK_MARGIN).float()
+    losses = F.softplus(-RANK_SHARPNESS * (score[:, None] - score[None]))
+    return (losses * pairs).sum() / pairs.sum().clamp(min=1)
+
+
+def interaction_loss(
+    result: FrameResult, target: Tensor, weights: LossWeights
+) -> Tensor:
+    """Of the interaction branch's own mask on the annotated frame."""
+    logit = result.interaction_logit.float()
+    return weights.interaction * mask_loss(logit, torch.sigmoid(logit), target, weights)

@@ -1,0 +1,132 @@
+"""What a training run does, as plain values; the recipes themselves are in libs/training/recipes/."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from dataset_torch.errors import UserError
+from libs.simulated_user import UserStyle
+
+RECIPES = ("compact", "resnet50")
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the terms of the loss; see libs/training/losses.py for each."""
+
+    cross_entropy: float = 2.0
+    jaccard: float = 1.0
+    interaction: float = (
+        0.7  # of the same two terms on the interaction branch's own mask
+    )
+    transferred: float = 0.3
+    matched: float = 0.15
+    warped: float = 0.15
+    frame_reliability: float = 0.1
+    correctness: float = 0.2
+    quality: float = 0.1
+    ranking: float = 0.1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the run; lengths and sizes grow from stage to stage, short chains first."""
+
+    share: float  # of all steps
+    length: tuple[int, int]  # frames of a clip, from .. to
+    rounds: tuple[float, ...]  # probability of 1, 2, ... rounds
+    size: tuple[int, int] = (
+        160,
+        288,
+    )  # height and width of the network's input, multiples of 32
+    max_objects: int = 2
+    finished_mask: float = (
+        0.2  # probability that round 1 gives the true mask instead of strokes
+    )
+    corruption: float = (
+        0.3  # probability that a neighbour's mask is damaged before it is used
+    )
+    data: tuple[str, ...] = ()  # data sets by name; empty: all that were given
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole run."""
+
+    name: str
+    architecture: str  # compact or resnet50
+    stages: tuple[Stage, ...]
+    steps: int = 4000
+    clips_per_step: int = 3  # over all processes together
+    learning_rate: float = 1.5e-3
+    backbone_rate: float = 0.1  # relative to `learning_rate`
+    unfrozen: tuple[str, ...] = ()  # prefixes of backbone parameters that are trained
+    warm_up_steps: int = 50
+    final_rate: float = 0.01  # relative to `learning_rate`, at the end of the cosine
+    weight_decay: float = 1e-4
+    gradient_norm: float = 1.0
+    average_decay: float = 0.998  # of the exponential moving average of the weights
+    precision: str = "float32"
+    stride: int = 3  # frames between two frames of a clip, at most
+    crop: tuple[float, float] = (0.7, 1.0)  # side of the crop relative to the frame
+    flip: float = 0.5
+    reverse: float = 0.5
+    colour: float = 0.15  # strength of the colour jitter
+    style: UserStyle = field(default_factory=UserStyle)
+    loss: LossWeights = field(default_factory=LossWeights)
+    bad_steps_allowed: int = 20  # steps in a row with a loss that is not finite
+    save_seconds: float = 180
+    validate_seconds: float = 900
+    validation_clips: int = 8  # the first clips of the data are never trained on
+    seed: int = 1
+
+    def stage_at(self, step: int) -> Stage:
+        """The stage that step `step` (from 0) belongs to."""
+        done = 0.0
+        for stage in self.stages:
+            done += stage.share
+            if step < round(done / sum(s.share for s in self.stages) * self.steps):
+                return stage
+        return self.stages[-1]
+
+
+def load_recipe(name: str, **changes: Any) -> Recipe:
+    """The recipe of that name with some plain fields replaced.  Raises `UserError` for unknown names or bad values."""
+    if name not in RECIPES:
+        raise UserError(
+            f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}."
+        )
+    recipe = importlib.import_module(f"libs.training.recipes.{name}").RECIPE
+    plain = {
+        f.name: f.type
+        for f in dataclasses.fields(Recipe)
+        if f.type in ("int", "float", "str")
+    }
+    unknown = sorted(set(changes) - set(plain))
+    if unknown:
+        raise UserError(
+            f"a recipe has no plain setting {unknown[0]!r}; there are {', '.join(sorted(plain))}."
+        )
+    recipe = dataclasses.replace(recipe, **changes)
+    check_recipe(recipe)
+    return recipe
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise `UserError` if the recipe cannot be run."""
+    if not recipe.stages or recipe.steps < 1 or recipe.clips_per_step < 1:
+        raise UserError(
+            f"recipe {recipe.name}: it needs stages, and at least one step of one clip."
+        )
+    for stage in recipe.stages:
+        if any(n % 32 for n in stage.size):
+            raise UserError(
+                f"recipe {recipe.name}: the input size {stage.size} is not a multiple of 32."
+            )
+        if not 1 <= stage.length[0] <= stage.length[1]:
+            raise UserError(
+                f"recipe {recipe.name}: the clip length {stage.length} is not a range."
+            )

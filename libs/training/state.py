@@ -1,0 +1,188 @@
+"""The state of a training run: everything that a killed run needs to go on exactly where it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dataset_torch.atomic import write_atomic
+from dataset_torch.errors import UserError
+from libs.training.recipe import Recipe
+
+STATE_VERSION = 1
+
+
+class MovingAverage:
+    """Exponential moving average of the trained weights; short-sighted in the beginning, when weights move fast."""
+
+    def __init__(self, parameters: dict[str, Tensor], decay: float) -> None:
+        self.decay = decay
+        self.count = 0
+        self.values = {name: p.detach().clone() for name, p in parameters.items()}
+
+    @torch.no_grad()
+    def update(self, parameters: dict[str, Tensor]) -> None:
+        """Move towards the present weights."""
+        self.count += 1
+        decay = min(self.decay, (1 + self.count) / (10 + self.count))
+        for name, value in self.values.items():
+            value.lerp_(parameters[name].detach(), 1 - decay)
+
+
+@dataclass
+class RunState:
+    """What is saved.  Chance needs no state: every pass draws from a generator seeded by the run's seed and the number
+    of the pass, so that `step` is the data position and the state of every generator in one."""
+
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    average: MovingAverage
+    step: int = 0  # steps done
+    passes: int = 0  # clips seen
+    seconds: float = 0.0  # of computing, over all resumed parts
+    best: float = -1.0  # best validation figure
+    bad_steps: int = 0  # skipped because the loss was not finite
+    skipped_clips: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)  # validation figures
+
+    def save(self, path: Path, recipe: Recipe) -> None:
+        """Write atomically."""
+        content = {
+            "format": "gis-training",
+            "version": STATE_VERSION,
+            "recipe": recipe.name,
+            "seed": recipe.seed,
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average.values,
+            "average_count": self.average.count,
+            **{name: getattr(self, name) for name in self._plain()},
+        }
+        write_atomic(path, lambda file: torch.save(content, file))
+
+    def load(self, path: Path, recipe: Recipe) -> None:
+        """Restore.  Raises `UserError` for a damaged file or another recipe's run."""
+        content = read_state(path)
+        if content["recipe"] != recipe.name or content["seed"] != recipe.seed:
+            raise UserError(
+                f"{path} is the state of recipe {content['recipe']!r} with seed {content['seed']}, not of "
+                f"{recipe.name!r} with seed {recipe.seed}. Use another output folder, or the same recipe and seed."
+            )
+        try:
+            self.network.load_state_dict(content["network"])
+            self.optimiser.load_state_dict(content["optimiser"])
+        except (RuntimeError, ValueError) as error:
+            raise UserError(
+                f"{path} does not fit the recipe's network or its trained parts: {error}"
+            ) from error
+        # Weights that are trained only since this part of the run start their average at their present value.
+        for name, value in self.average.values.items():
+            value.copy_(
+                content["average"].get(
+                    name, dict(self.network.named_parameters())[name].detach()
+                )
+            )
+        self.average.count = content["average_count"]
+        for name in self._plain():
+            setattr(self, name, content[name])
+
+    @staticmethod
+    def _plain() -> tuple[str, ...]:
+        return (
+            "step",
+            "passes",
+            "seconds",
+            "best",
+            "bad_steps",
+            "skipped_clips",
+            "history",
+        )
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """A saved state as it is on disk; `UserError` if it is none."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file fails anywhere in the decoder
+        raise UserError(
+            f"{path} cannot be read as a training state ({error}). Delete it to start afresh."
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != "gis-training":
+        raise UserError(
+            f"{path} is no training state. Delete it to start afresh, or choose another output folder."
+        )
+    if content.get("version") != STATE_VERSION:
+        raise UserError(
+            f"{path} was written by another version of the training code ({content.get('version')})."
+        )
+    return content
+
+
+def learning_rate_factor(step: int, recipe: Recipe) -> float:
+    """Factor of the learning rate at `step` (from 0): linear warm-up, then a cosine down to `final_rate`."""
+    warm = min(1.0, (step + 1) / max(recipe.warm_up_steps, 1))
+    progress = min(step / max(recipe.steps, 1), 1.0)
+    cosine = 0.5 * (1 + math.cos(math.pi * progress))
+    return warm * (recipe.final_rate + (1 - recipe.final_rate) * cosine)
+
+
+def is_backbone(name: str) -> bool:
+    """Whether a parameter belongs to a pretrained part (by its name)."""
+    return "backbone" in name
+
+
+def trained_parameters(network: nn.Module, recipe: Recipe) -> dict[str, nn.Parameter]:
+    """Freeze the backbone but for `recipe.unfrozen`; returns the trained parameters by name."""
+    trained = {}
+    for name, parameter in network.named_parameters():
+        free = (
+            not is_backbone(name) or name.startswith(recipe.unfrozen)
+            if recipe.unfrozen
+            else not is_backbone(name)
+        )
+        parameter.requires_grad_(free)
+        if free:
+            trained[name] = parameter
+    return trained
+
+
+def make_optimiser(
+    parameters: dict[str, nn.Parameter], recipe: Recipe
+) -> torch.optim.AdamW:
+    """AdamW; no weight decay on biases, norms and scalars, a smaller rate for the backbone.
+
+    All four groups are always there, so that a state can be resumed after more of the backbone is unfrozen.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {
+        (b, d): [] for b in (False, True) for d in (False, True)
+    }
+    for name, parameter in parameters.items():
+        groups[is_backbone(name), parameter.dim() > 1].append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": group,
+                "scale": recipe.backbone_rate if backbone else 1.0,
+                "weight_decay": recipe.weight_decay if decayed else 0.0,
+            }
+            for (backbone, decayed), group in groups.items()
+        ],
+        lr=recipe.learning_rate,
+    )
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group its share of `rate`."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["scale"]
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether every number in the tensors is finite."""
+    return all(bool(torch.isfinite(t).all()) for t in tensors)

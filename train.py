@@ -1,0 +1,135 @@
+"""Train a network: `python train.py --recipe compact --data CLIPS --out FOLDER`; see docs in libs/training."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from dataset_torch.errors import UserError
+from libs.checkpoints import load_network
+from libs.device import choose_device, set_threads
+from libs.training.board import Board
+from libs.training.data import open_training_data
+from libs.training.engine import Engine, recipe_in_words
+from libs.training.parallel import Processes
+from libs.training.recipe import RECIPES, load_recipe
+from libs.training.setup import build_network
+from libs.training.validation import validate_clips
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Train a network, or go on with a run that was stopped or killed."
+    )
+    parser.add_argument("--recipe", choices=RECIPES, default="compact")
+    parser.add_argument(
+        "--data",
+        action="append",
+        required=True,
+        help="a training set, repeatable (KIND:PATH or PATH)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="folder of the run; an unfinished run there is resumed",
+    )
+    parser.add_argument(
+        "--start", help="checkpoint whose weights a new run starts from"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a recipe's setting",
+    )
+    parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="CPU threads (0: automatic)"
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=0,
+        help="stop after this time (0: at the recipe's end)",
+    )
+    return parser.parse_args(argv)
+
+
+def settings(pairs: list[str]) -> dict[str, int | float | str]:
+    """`NAME=VALUE` pairs as plain values."""
+    changes: dict[str, int | float | str] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise UserError(
+                f"--set {pair}: write NAME=VALUE, for example --set steps=1000."
+            )
+        for convert in (int, float, str):
+            try:
+                changes[name] = convert(text)
+                break
+            except ValueError:
+                continue
+    return changes
+
+
+def train(options: argparse.Namespace) -> None:
+    """Run or resume."""
+    set_threads(options.threads)
+    device = choose_device(options.device)
+    recipe = load_recipe(options.recipe, **settings(options.set))
+    data = open_training_data(options.data)
+    resumes = (options.out / "state.pth").is_file()
+    network = (
+        load_network(options.start)
+        if options.start
+        else build_network(recipe, pretrained=not resumes)
+    )
+    processes = Processes.start(device)
+    held_out = [data[i] for i in range(recipe.validation_clips)]
+    engine = Engine(
+        network.to(device),
+        recipe,
+        data,
+        options.out,
+        validator=(lambda n: validate_clips(n, held_out)) if held_out else None,
+        processes=processes,
+        board=Board(options.out / "board") if processes.is_first else None,
+    )
+    print(
+        f"{'resumed' if engine.resume() else 'new run'}: step {engine.state.step}, {len(data)} clips",
+        flush=True,
+    )
+    print(recipe_in_words(recipe), flush=True)
+    stopping: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: stopping.append(number))
+    end = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
+    engine.run(stop=lambda: bool(stopping) or time.monotonic() > end)
+    processes.stop()
+    print(
+        f"done: step {engine.state.step}, best validation {engine.state.best:.4f}",
+        flush=True,
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; errors a user can mend are one line and exit status 2."""
+    try:
+        train(arguments(argv))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    torch.manual_seed(1)
+    sys.exit(main())
