@@ -65,6 +65,8 @@ class Config:
     youtube_points: Path | None = None  # folder of the published point_info_05.json ..; none = make points
     youtube_point_counts: tuple[int, ...] = (5, 10, 20, 50)  # points per object in round 1, one evaluation each
     youtube_videos: Path | None = None  # text file, one video name a line; none = those of the points file, else all
+    youtube_repeat_frames: bool = False  # whether the robot may scribble again on a frame that was annotated
+    youtube_absent: Literal["score", "skip"] = "score"  # frames without the object: scored as DAVIS does, or left out
 
     # Protocol; none = what the network was published or trained with
     short_side: int | None = None  # shorter side in pixels that frames are worked on at; 0 = their own size
