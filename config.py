@@ -79,6 +79,22 @@ class Config:
     storage: Literal["float32", "uint16", "uint8"] = "uint16"  # how the probabilities of frames are kept
     feature_budget_mb: int = 2048  # frame features kept between rounds, megabytes
 
+    # App (IVOS_app.py)
+    video: Path | None = None  # video file or folder of frames to open; none = the sample, or a choice from the folders
+    folders: tuple[Path, ...] = ()  # folders that the page may open videos from, besides the given video
+    workspace: Path | None = None  # folder that sessions are kept in; none = next to each video
+    host: str = "127.0.0.1"  # address to listen on; any but a loopback address demands a token
+    port: int = 8000  # port to listen on; 0 = any free one
+    token: str | None = None  # what the page's first visit must show; none = a random one where one is demanded
+    allowed_hosts: tuple[str, ...] = ()  # further names of this machine that the address in the browser may have
+    upload_limit_mb: int = 512  # largest file that the page may upload, megabytes
+    prediction_cache_mb: int = 256  # predictions of a session held in memory, megabytes; the rest is on disk
+    frame_cache_mb: int = 256  # decoded frames of a video file held in memory, megabytes
+    undo_steps: int = 100  # how many steps can be undone
+    davis: str | None = None  # sequence of davis_root for the real-user evaluation, which times a person at work
+    study_guidance: Guidance = "RS4"  # what that person is offered: wo_RS (nothing), RS1, RS4
+    study_truth: bool = False  # let that person see the ground truth beside the frame
+
 
 def setting_names() -> list[str]:
     """The fields' names, in order."""
@@ -140,6 +156,11 @@ def _check(config: Config) -> None:
         "memory_limit": lambda v: v >= 0,
         "feature_budget_mb": lambda v: v >= 0,
         "short_side": lambda v: v is None or v == 0 or v >= 16,
+        "port": lambda v: 0 <= v < 65536,
+        "upload_limit_mb": lambda v: v >= 1,
+        "prediction_cache_mb": lambda v: v >= 1,
+        "frame_cache_mb": lambda v: v >= 1,
+        "undo_steps": lambda v: v >= 1,
         "time_limit": lambda v: v is None or v > 0,
         "guidance": lambda v: len(v) > 0,
         "metric": lambda v: len(v) > 0,
