@@ -14,7 +14,7 @@ from dataset_torch.atomic import write_atomic
 from libs import published
 from libs.reports.pictures import figure_png, sample_plot
 from libs.reports.records import METRIC_NAMES, RunRecord, VariantRecord
-from libs.reports.summary import main_metric, round_means, variant_means
+from libs.reports.summary import round_means, variant_means
 
 COLOURS = ("#176ba0", "#d65d0e", "#2e8b57", "#8b3a8f", "#b8860b", "#c0392b", "#4f6d7a", "#20242c")
 MUTED = "#69707d"
@@ -78,7 +78,7 @@ def curve_figure(run: RunRecord) -> Figure:
     axes = figure.subplots(1, panels, squeeze=False)[0]
     x = np.arange(1, run.num_rounds + 1)
     for variant, colour in zip(variants, _cycle(len(variants)), strict=True):
-        metric = main_metric(run, variant)
+        metric = variant.variant.metric
         axes[0].plot(x, variant_means(variant, run.num_rounds)[metric], "o-", color=colour, label=_label(run, variant))
         table = published.comparable(run, variant)
         if table is not None:
@@ -89,7 +89,7 @@ def curve_figure(run: RunRecord) -> Figure:
         if variant.timed is not None:
             times, values = variant.timed.seconds[1:-1], variant.timed.values[1:-1]
             axes[1].plot(times, values, "o-", color=colour, label=_label(run, variant))
-    names = {METRIC_NAMES[main_metric(run, v)] for v in variants}
+    names = {METRIC_NAMES[v.variant.metric] for v in variants}
     unit = " or ".join(sorted(names)) + ", mean over objects"
     axes[0].set(xlabel="round", ylabel=unit, xticks=x, xlim=(0.7, run.num_rounds + 0.3), title="over rounds")
     if timed:

@@ -33,13 +33,15 @@ class Variant:
     def label(self) -> str:
         """Name of the variant's folder, such as `J_AND_F-RS4` or `points05-wo_RS`."""
         first = f"points{self.points:02d}" if self.points is not None else self.metric
-        return f"{first}-{self.guidance}"
+        other = f"-{self.metric}" if self.points is not None and self.metric != "J_AND_F" else ""
+        return f"{first}{other}-{self.guidance}"
 
     @property
     def title(self) -> str:
         """Name of the variant for people, such as `J&F, RS4` or `5 points, wo_RS`."""
         first = f"{self.points} points" if self.points is not None else METRIC_NAMES[self.metric]
-        return f"{first}, {self.guidance}"
+        other = f", {METRIC_NAMES[self.metric]}" if self.points is not None and self.metric != "J_AND_F" else ""
+        return f"{first}{other}, {self.guidance}"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from libs.published import SOURCE
 from libs.reports import page, plots
 from libs.reports.page import Cell, number_cell, text_cell
 from libs.reports.records import METRIC_NAMES, RoundRecord, RunRecord, SampleRecord, VariantRecord
-from libs.reports.summary import area_over_rounds, main_metric, mean_over_points, variant_means, variant_timings
+from libs.reports.summary import area_over_rounds, mean_over_points, variant_means, variant_timings
 from libs.reports.tables import MetricLine, metric_lines, to_json, write_tables
 
 OPEN_SAMPLES = 2  # of every variant, the worst so many samples are unfolded when the page opens
@@ -60,7 +60,7 @@ def _cards(run: RunRecord, variants: list[VariantRecord]) -> str:
     """The headline figure of every variant."""
     cards = []
     for variant in variants:
-        metric = main_metric(run, variant)
+        metric = variant.variant.metric
         value = variant_means(variant, run.num_rounds)[metric][-1]
         label = f"{METRIC_NAMES[metric]} after round {run.num_rounds}: {_short_title(run, variant)}"
         cards.append(f'<div class="card"><b>{value:.3f}</b><span>{escape(label)}</span></div>')
@@ -168,7 +168,7 @@ def _sequences(run: RunRecord, variants: list[VariantRecord]) -> str:
     out = ['<h2 id="sequences">Per sequence, the worst first</h2>']
     out.append("<p>Sorted by the last round; a click on a column's head sorts by it. Red: below 0.5.</p>")
     for variant in variants:
-        metric = main_metric(run, variant)
+        metric = variant.variant.metric
         out.append(f"<h3>{escape(variant.variant.title)}</h3>")
         heads = [Cell("sequence", "text"), Cell("set"), Cell("objects"), Cell("frames")]
         heads += [Cell(f"round {r}") for r in range(1, run.num_rounds + 1)]
@@ -198,7 +198,7 @@ def _pictures(run: RunRecord, variants: list[VariantRecord]) -> str:
         "for every frame, the true J and the R-score. A click opens the picture on its own.</p>"
     )
     for variant in variants:
-        metric = main_metric(run, variant)
+        metric = variant.variant.metric
         out.append(f"<h3>{escape(variant.variant.title)}</h3>")
         for position, sample in enumerate(_worst_first(variant, metric, run.num_rounds)):
             out.append(_sample_pictures(run, variant, sample, opened=position < OPEN_SAMPLES))
@@ -206,7 +206,7 @@ def _pictures(run: RunRecord, variants: list[VariantRecord]) -> str:
 
 
 def _sample_pictures(run: RunRecord, variant: VariantRecord, sample: SampleRecord, *, opened: bool) -> str:
-    metric = main_metric(run, variant)
+    metric = variant.variant.metric
     means = sample.object_means(metric).mean(axis=0)
     figures = " → ".join(f"{v:.3f}" for v in means)
     small = f"{METRIC_NAMES[metric]} {figures}; {_count(sample.object_ids, 'object')}, {sample.num_frames} frames, "

@@ -122,15 +122,10 @@ def variant_means(variant: VariantRecord, num_rounds: int) -> dict[str, np.ndarr
     return {m: round_means(object_rows(variant.samples, m, num_rounds)) for m in METRICS}
 
 
-def main_metric(run: RunRecord, variant: VariantRecord) -> str:
-    """The metric of the run's headline figures: the variant's on DAVIS, J&F on YouTube-iVOS."""
-    return variant.variant.metric if run.benchmark == "davis" else "J_AND_F"
-
-
 def variant_summary(run: RunRecord, variant: VariantRecord) -> dict[str, Any]:
     """One variant's figures as plain JSON values; the framework's own three keys come first, in its format."""
     out: dict[str, Any] = {}
-    metric = main_metric(run, variant)
+    metric = variant.variant.metric
     if variant.timed is not None:
         timed = variant.timed
         out["auc"] = timed.auc

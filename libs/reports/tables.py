@@ -16,7 +16,6 @@ from libs.reports.records import METRIC_NAMES, METRICS, RunRecord, VariantRecord
 from libs.reports.summary import (
     area_over_rounds,
     format_object_csv,
-    main_metric,
     mean_over_points,
     object_rows,
     round_means,
@@ -43,7 +42,7 @@ class MetricLine:
 
 def metric_lines(run: RunRecord, variant: VariantRecord) -> list[MetricLine]:
     """The variant's lines, and those of its published counterpart where it was run on the published objects."""
-    main, timed = main_metric(run, variant), variant.timed
+    main, timed = variant.variant.metric, variant.timed
     lines = []
     for metric, values in variant_means(variant, run.num_rounds).items():
         mine = metric == main

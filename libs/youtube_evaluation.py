@@ -1,0 +1,293 @@
+"""The YouTube-iVOS evaluation: every video with every point count and guidance, recorded, resumable, in shares."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from config import SAMPLE, Config, as_dict
+from dataset_torch.atomic import write_atomic
+from dataset_torch.errors import UserError
+from dataset_torch.youtube import YouTubeDataset, YouTubeVideo
+from libs import runs
+from libs.evaluation import load_segmenter, run_round
+from libs.progress import RunProgress
+from libs.reports.pictures import write_round_picture
+from libs.reports.records import CheckpointInfo, RunRecord, SampleRecord, Variant, VariantRecord
+from libs.reports.report import write_report
+from libs.reports.storage import load_samples, sample_path
+from libs.sample_store import SampleStore
+from libs.segmenter import Segmenter
+from libs.youtube_points import VideoPoints, make_points, points_annotation, points_file, read_points, write_points
+from libs.youtube_session import PUBLISHED_ROUNDS, VideoSimulator, YouTubeOptions
+
+
+@dataclass(frozen=True)
+class YouTubeRun:
+    """What is evaluated, checked before any work starts."""
+
+    dataset: YouTubeDataset
+    names: tuple[str, ...]  # the videos, in the order of play
+    variants: tuple[Variant, ...]
+    points: dict[int, dict[str, VideoPoints]]  # point count -> video -> points; a count without file is not in it
+    options: YouTubeOptions
+
+    def points_of(self, video: YouTubeVideo, count: int) -> VideoPoints:
+        """The first-round points of a video: from the file, or made."""
+        return self.points[count][video.name] if count in self.points else make_points(video, count)
+
+    @property
+    def samples(self) -> list[tuple[Variant, str]]:
+        """Everything to be played, in order."""
+        return [(variant, name) for variant in self.variants for name in self.names]
+
+
+def prepare(config: Config) -> YouTubeRun:
+    """Read and check the data, the points and the settings.
+
+    Raises `UserError`: no data there, a list with unknown videos, a points file that is missing or that belongs to
+    another release, settings that this benchmark does not have.
+    """
+    if len(config.metric) != 1:
+        raise UserError(
+            f"--metric {','.join(config.metric)}: YouTube-iVOS ranks the frames by one metric; J, F and J&F are "
+            "reported in any case. Give one."
+        )
+    counts = tuple(dict.fromkeys(config.youtube_point_counts))
+    variants = tuple(Variant(g, config.metric[0], n) for n in counts for g in dict.fromkeys(config.guidance))
+    options = YouTubeOptions(
+        rounds=config.rounds or PUBLISHED_ROUNDS,
+        ranking=config.metric[0],
+        repeat_frames=config.youtube_repeat_frames,
+        absent=config.youtube_absent,
+    )
+    points = {}
+    if config.youtube_points is not None:
+        points = {count: read_points(points_file(config.youtube_points, count)) for count in counts}
+    names = video_names(config.youtube_videos, points)
+    dataset = YouTubeDataset(config.youtube_root, videos=names)
+    if not dataset.names:
+        raise UserError(f"{dataset.root / 'meta.json'} lists no videos, so there is nothing to evaluate.")
+    run = YouTubeRun(dataset, tuple(dataset.names), variants, points, options)
+    _check(run)
+    return run
+
+
+def video_names(listed: Path | None, points: dict[int, dict[str, VideoPoints]]) -> list[str] | None:
+    """The videos to evaluate: those of the list, else those of the points files, else all (`None`)."""
+    if listed is not None:
+        try:
+            lines = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"list of videos {listed} cannot be read: {getattr(error, 'strerror', None) or error}."
+            ) from error
+        names = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+        if not names:
+            raise UserError(f"the list of videos {listed} is empty. It has one name a line.")
+        return names
+    if not points:
+        return None
+    first, *others = points.values()
+    return sorted(name for name in first if all(name in other for other in others))
+
+
+def evaluate(
+    config: Config, *, segmenter: Segmenter | None = None, checkpoint: CheckpointInfo | None = None
+) -> RunRecord | None:
+    """Play everything that is not played yet, then write the report; returns the run's record and the page's folder.
+
+    `segmenter` and `checkpoint` replace what the settings name (tests, experiments).  With several processes (`RANK`
+    and `WORLD_SIZE`, as `torchrun` sets them) each plays its share, and the main one waits for the others and writes
+    the report; the others return `None`.
+    """
+    shard = runs.Shard.from_environment()
+    run = prepare(config)
+    segmenter = segmenter or load_segmenter(config, benchmark="youtube")
+    checkpoint = checkpoint or runs.describe_checkpoint(config.checkpoint)
+    folder = _open_folder(config, run, segmenter, checkpoint, shard)
+    clock = _Clock(folder.path / "clock.json", shard)
+    total = sum(shard.takes(number) for number in range(len(run.samples)))
+    log = folder.path / "log.txt"
+    with RunProgress(total, log=log, shard=shard, metric=run.options.ranking) as progress:
+        progress.log(f"{runs.command_line()}  process {shard.rank} of {shard.count}")
+        for number, (variant, name) in enumerate(run.samples):
+            if shard.takes(number):
+                play_video(config, run, segmenter, SampleStore(folder.path, variant), name, progress)
+                clock.save()
+    if not shard.is_main:
+        return None
+    runs.wait_until(lambda: not _unfinished(folder.path, run), what="they play their share of the videos")
+    clock.save()
+    for count in {v.points for v in run.variants}:
+        made = {name: run.points_of(run.dataset.video(name), count) for name in run.names}
+        write_points(points_file(folder.path / "points", count), made)
+    record = _run_record(config, run, segmenter, checkpoint, folder.path, clock)
+    write_report(folder.path, record)
+    return record
+
+
+def play_video(
+    config: Config, run: YouTubeRun, segmenter: Segmenter, store: SampleStore, name: str, progress: RunProgress
+) -> SampleRecord:
+    """Play all rounds of one video with one setting, from where an earlier run stopped."""
+    variant, rounds = store.variant, run.options.rounds
+    record = store.load(name)
+    if record is not None and record.finished:
+        progress.sample_done(variant, record, earlier=True)
+        return record
+    video = run.dataset.video(name)
+    points = run.points_of(video, variant.points)
+    if record is not None and record.rounds:
+        session = store.resume(segmenter, record, video.frames)
+        masks = session.masks()
+        simulator = VideoSimulator(video, points, run.options, record=record, masks=masks)
+    else:
+        session, masks = segmenter.open(video.frames, object_ids=video.object_ids), None
+        simulator = VideoSimulator(video, points, run.options)
+    while not simulator.done:
+        progress.begin(variant, name, simulator.round, rounds)
+        before, masks_before = simulator.record, masks
+        outcome = run_round(
+            segmenter, session, simulator.annotation, guidance=variant.guidance, progress=progress.frame
+        )
+        masks = outcome.masks
+        result = simulator.submit(masks, candidates=outcome.candidates, scores=outcome.scores, seconds=outcome.seconds)
+        if config.pictures and not result.empty:
+            picture = write_round_picture(
+                store.run_dir,
+                variant,
+                before,
+                result,
+                frames=video.frames,
+                masks=masks,
+                previous_masks=masks_before,
+                ground_truth=simulator.ground_truth,
+            )
+            simulator.note_picture(picture)
+        if config.save_masks:
+            store.save_masks(simulator.record, masks, video.frame_names)
+        store.save(simulator.record, session)
+        progress.round_done(variant, simulator.record, result)
+    progress.sample_done(variant, simulator.record)
+    return simulator.record
+
+
+# ---- around the loop ---------------------------------------------------------------------------------------------
+
+
+class _Clock:
+    """When the run started and how long it took, over restarts."""
+
+    def __init__(self, path: Path, shard: runs.Shard):
+        self._path, self._shard = path, shard
+        self._since = time.monotonic()
+        self.started, self._before = runs.now(), 0.0
+        if path.is_file():
+            content = json.loads(path.read_text(encoding="utf-8"))
+            self.started, self._before = content["started"], content["seconds"]
+        self.save()
+
+    @property
+    def seconds(self) -> float:
+        return self._before + time.monotonic() - self._since
+
+    def save(self) -> None:
+        if self._shard.is_main:
+            write_atomic(self._path, json.dumps({"started": self.started, "seconds": self.seconds}))
+
+
+def _check(run: YouTubeRun) -> None:
+    """Refuse points that do not fit the data before hours of work, not after."""
+    for name in run.names:
+        video = run.dataset.video(name)
+        if not video.object_ids:
+            raise UserError(f"video {name} has no objects in meta.json. Leave it out with a list (--youtube-videos).")
+        for count, points in run.points.items():
+            if name not in points:
+                raise UserError(f"video {name} has no points in point_info_{count:02d}.json. Leave it out of the list.")
+            entry, frames = points[name], video.frames
+            points_annotation(
+                entry,
+                frame=video.index_of(entry.frame_name),
+                object_ids=video.object_ids,
+                height=frames.height,
+                width=frames.width,
+                name=name,
+            )
+
+
+def _open_folder(
+    config: Config, run: YouTubeRun, segmenter: Segmenter, checkpoint: CheckpointInfo, shard: runs.Shard
+) -> runs.RunFolder:
+    points = {count: _digest_of_points(found, run.names) for count, found in run.points.items()}
+    settings = {
+        "checkpoint": checkpoint.sha256,
+        "segmenter": {k: v for k, v in asdict(segmenter.options).items() if k != "feature_budget_bytes"},
+        "precision": config.precision,
+        "score_foreground": config.score_foreground,
+        "simulator": asdict(run.options),
+        "data": str(Path(config.youtube_root).resolve()),
+        "videos": list(run.names),
+        "points": {str(v.points): points.get(v.points, "made") for v in run.variants},
+        "guidance": list(dict.fromkeys(v.guidance for v in run.variants)),
+    }
+    label = "-".join([Path(checkpoint.name).stem, *settings["guidance"]])
+    arguments = {"settings": settings, "name": config.run_name, "label": label}
+    if shard.count > 1 and not config.resume:
+        raise UserError("--resume false is for one process only: delete the run's folder, or give another --run-name.")
+    return runs.RunFolder.open(config.results_dir, "youtube", **arguments, resume=config.resume)
+
+
+def _digest_of_points(points: dict[str, VideoPoints], names: Sequence[str]) -> str:
+    text = json.dumps([[n, points[n].frame_name, [o.tolist() for o in points[n].objects]] for n in names])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _unfinished(run_dir: Path, run: YouTubeRun) -> list[tuple[Variant, str]]:
+    """Samples that are not finished yet, in any process."""
+
+    def finished(variant: Variant, name: str) -> bool:
+        record = SampleStore(run_dir, variant).load(name) if sample_path(run_dir, variant, name).is_file() else None
+        return record is not None and record.finished
+
+    return [(variant, name) for variant, name in run.samples if not finished(variant, name)]
+
+
+def _run_record(
+    config: Config, run: YouTubeRun, segmenter: Segmenter, checkpoint: CheckpointInfo, run_dir: Path, clock: _Clock
+) -> RunRecord:
+    root = Path(config.youtube_root)
+    where = (
+        "the bundled sample in YouTube-VOS layout" if root == SAMPLE / "YouTube" else f"data set {root.resolve().name}"
+    )
+    source = "published points" if run.points else "points made from the ground truth"
+    notes = []
+    if run.options.absent == "skip":
+        notes.append("Frames where an object is absent do not count for it (--youtube-absent skip).")
+    if run.options.repeat_frames:
+        notes.append("Frames may be annotated again (--youtube-repeat-frames).")
+    variants = tuple(
+        VariantRecord(v, tuple(s for s in load_samples(run_dir, v, finished_only=True) if s.sequence in set(run.names)))
+        for v in run.variants
+    )
+    return RunRecord(
+        "youtube",
+        run_dir.name,
+        variants,
+        run.options.rounds,
+        runs.command_line(),
+        f"{where} ({len(run.names)} videos, {source})",
+        checkpoint,
+        options={**as_dict(config), "segmenter": asdict(segmenter.options), "simulator": asdict(run.options)},
+        versions=runs.versions(),
+        git_commit=runs.git_commit(Path(__file__).resolve().parents[1]),
+        device=str(segmenter.device),
+        started=clock.started,
+        seconds=clock.seconds,
+        notes=tuple(notes),
+    )
