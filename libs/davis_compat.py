@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import logging
 import sys
 import types
 
@@ -179,7 +180,7 @@ def _never_download(davis: type) -> None:
     def refuse(self: object) -> None:
         raise UserError(
             f"files of the DAVIS data set are missing under {self.davis_root}. They are never downloaded by an "
-            "evaluation: get DAVIS-2017-trainval-480p.zip and DAVIS-2017-scribbles-trainval.zip from davischallenge.org."
+            "evaluation: DAVIS-2017-trainval-480p.zip and DAVIS-2017-scribbles-trainval.zip are at davischallenge.org."
         )
 
     check_files = davis.check_files
@@ -189,6 +190,11 @@ def _never_download(davis: type) -> None:
 
     davis._download_scribbles = davis._download_annotations = refuse
     davis.check_files = check
+
+
+def _quieten() -> None:
+    """The framework logs several lines per round, for debugging; only its warnings are for users."""
+    logging.getLogger("absl").setLevel(logging.WARNING)
 
 
 def _patch() -> None:
@@ -203,6 +209,7 @@ def _patch() -> None:
     _summarise_numbers(service.EvaluationService)
     _type_storage(service.LocalStorage)
     _never_download(service.Davis)
+    _quieten()
 
 
 _patch()

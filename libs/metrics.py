@@ -1,4 +1,6 @@
-"""J (region similarity) and F (contour accuracy) per frame and object, as DAVIS defines them (Perazzi et al., CVPR 2016).
+"""J (region similarity) and F (contour accuracy) per frame and object, as DAVIS defines them.
+
+Source: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016.
 
 The figures equal those of `davisinteractive.metrics`, in a fraction of the time: areas are counted without copies, and
 contours are compared inside the objects' bounding boxes only.  Both measures are 1 where an object is absent from

@@ -6,9 +6,9 @@ The published source distribution cannot be installed on a current Python, for t
 2. it pins `scikit-learn==0.20.3`, which has no wheel for a current Python and does not compile there;
 3. it compiles a C extension, which only its client of the remote challenge server uses.
 
-This backend lets pip fetch that source distribution, checks its SHA-256, and packs its Python and JSON files, unchanged,
-into a wheel without the extension and with requirements that hold today.  `libs/davis_compat.py` does the rest when the
-package is imported.  davisinteractive is under the GPL v3; nothing of it is stored in this repository.
+This backend lets pip fetch that source distribution, checks its SHA-256, and packs its Python and JSON files,
+unchanged, into a wheel without the extension and with requirements that hold today.  `libs/davis_compat.py` does the
+rest when the package is imported.  davisinteractive is under the GPL v3; nothing of it is stored in this repository.
 
 pip passes its configuration (files and `PIP_*` variables) on to this backend, but not its command-line options: give
 another package index by `PIP_INDEX_URL`, not by `--index-url`.
@@ -57,7 +57,9 @@ METADATA = (
 WHEEL = "Wheel-Version: 1.0\nGenerator: davis_install\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
-def build_wheel(wheel_directory: str, config_settings: dict | None = None, metadata_directory: str | None = None) -> str:
+def build_wheel(
+    wheel_directory: str, config_settings: dict | None = None, metadata_directory: str | None = None
+) -> str:
     """PEP 517 hook: writes the wheel into `wheel_directory` and returns its file name.
 
     Raises:
@@ -89,10 +91,17 @@ def _download(folder: Path) -> Path:
     (stubs / "numpy.py").write_text("def get_include():\n    return ''\n")
     (stubs / "Cython" / "__init__.py").write_text("")
     (stubs / "Cython" / "Build.py").write_text("def cythonize(extensions):\n    return []\n")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(stubs), os.environ.get("PYTHONPATH")]))}
+    path = os.pathsep.join(filter(None, [str(stubs), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", NAME, "--no-build-isolation"]
     command += ["--use-pep517", "--disable-pip-version-check", "--dest", str(folder), f"{NAME}=={VERSION}"]
-    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     archive = folder / f"{NAME}-{VERSION}.tar.gz"
     if done.returncode != 0 or not archive.is_file():
         raise RuntimeError(

@@ -1,0 +1,362 @@
+"""The DAVIS interactive evaluation: every sample with every metric and guidance, recorded, resumable, in shares.
+
+The framework (`libs.davis_session`) hands out strokes, measures and chooses frames; the segmenter answers; every round
+is on disk before the next one begins.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from config import SAMPLE, Config, as_dict
+from dataset_torch.atomic import write_atomic
+from dataset_torch.davis import DavisDataset, open_davis
+from dataset_torch.errors import UserError
+from libs import runs
+from libs.davis_session import DavisEvaluationSession, RoundScores
+from libs.evaluation import load_segmenter, run_round
+from libs.interactions import FrameAnnotation, annotations_from_davis
+from libs.progress import RunProgress
+from libs.reports.pictures import write_round_picture
+from libs.reports.records import (
+    CheckpointInfo,
+    RoundRecord,
+    RunRecord,
+    SampleRecord,
+    TimedSummary,
+    Variant,
+    VariantRecord,
+)
+from libs.reports.report import write_report
+from libs.reports.storage import load_samples
+from libs.sample_store import SampleStore
+from libs.segmenter import Segmenter
+from libs.session import Session
+
+PUBLISHED_ROUNDS = 8
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DavisRun:
+    """What is evaluated, checked before any work starts."""
+
+    dataset: DavisDataset
+    variants: tuple[Variant, ...]
+    rounds: int
+
+    @property
+    def data_name(self) -> str:
+        """The data set in one word, for the run's folder."""
+        return "sample" if self.dataset.root.resolve() == (SAMPLE / "DAVIS").resolve() else self.dataset.root.name
+
+
+def prepare(config: Config) -> DavisRun:
+    """Read and check the data and the settings.  Raises `UserError` that names cause and remedy."""
+    names = config.davis_sequences or None
+    dataset = open_davis(config.davis_root, subset=config.davis_subset, sequences=names)
+    variants = tuple(
+        Variant(guidance, metric) for metric in dict.fromkeys(config.metric) for guidance in dict.fromkeys(config.guidance)
+    )
+    if config.scribbles == "robot":
+        dataset = replace(dataset, sequences=tuple(replace(s, scribble_files=()) for s in dataset.sequences))
+    return DavisRun(dataset, variants, config.rounds or PUBLISHED_ROUNDS)
+
+
+def evaluate(
+    config: Config, *, segmenter: Segmenter | None = None, checkpoint: CheckpointInfo | None = None
+) -> RunRecord | None:
+    """Play everything that is not played yet, then write the report; returns the run's record.
+
+    `segmenter` and `checkpoint` replace what the settings name (tests, experiments).  With several processes (`RANK`
+    and `WORLD_SIZE`, as `torchrun` sets them) each plays its share, and the main one waits for the others and writes
+    the report; the others return `None`.  Raises `UserError` before any work starts where that is possible.
+    """
+    shard = runs.Shard.from_environment()
+    run = prepare(config)
+    segmenter = segmenter or load_segmenter(config, benchmark="davis")
+    checkpoint = checkpoint or runs.describe_checkpoint(config.checkpoint)
+    folder = _open_folder(config, run, segmenter, checkpoint, shard)
+    clock = runs.Clock(folder.path / "clock.json", shard)
+    with RunProgress(0, log=folder.path / "log.txt", shard=shard) as progress:
+        progress.log(f"{runs.command_line()}  process {shard.rank} of {shard.count}")
+        variants = tuple(
+            _play_variant(config, run, segmenter, folder.path, variant, shard, progress, clock)
+            for variant in run.variants
+        )
+    if not shard.is_main:
+        return None
+    record = _run_record(config, run, segmenter, checkpoint, folder.path, clock, variants)
+    write_report(folder.path, record)
+    return record
+
+
+def _play_variant(
+    config: Config,
+    run: DavisRun,
+    segmenter: Segmenter,
+    run_dir: Path,
+    variant: Variant,
+    shard: runs.Shard,
+    progress: RunProgress,
+    clock: runs.Clock,
+) -> VariantRecord:
+    """All samples of one setting, and the framework's own summary (main process only; the others leave it out)."""
+    store = SampleStore(run_dir, variant)
+    with DavisEvaluationSession(
+        run.dataset,
+        results_dir=run_dir / variant.label,
+        metric=variant.metric,
+        max_rounds=run.rounds,
+        max_time=config.time_limit,
+        shard=(shard.rank, shard.count),
+        make_missing_scribbles=config.scribbles != "files",
+    ) as session:
+        progress.extend(len(session.samples), metric=variant.metric)
+        player = _Player(config, segmenter, store, session, progress)
+        for sample in session.samples:
+            player.catch_up(sample.sequence, sample.scribble_set)
+        more = session.next()
+        while more:
+            player.play_sample()
+            clock.save()
+            more = session.next()
+            player.note_time_out()
+        if not shard.is_main:
+            return VariantRecord(variant, ())
+        runs.wait_until(lambda: not session.unfinished(), what=f"they play their share of {variant.title}")
+        summary = session.summary()
+        write_atomic(run_dir / variant.label / "davisinteractive_report.csv", session.get_report().to_csv(index=False))
+    curve = summary.framework["curve"]
+    at = summary.framework["metric_at_threshold"]
+    timed = TimedSummary(
+        summary.auc, at["threshold"], at[variant.metric], tuple(curve["time"]), tuple(curve[variant.metric])
+    )
+    samples = {(s.sequence, s.scribble_set): s for s in load_samples(run_dir, variant, finished_only=True)}
+    ordered = tuple(samples[s.sequence, s.scribble_set] for s in session.all_samples)
+    return VariantRecord(variant, ordered, timed)
+
+
+class _Player:
+    """Answers the framework's rounds with the segmenter, and keeps the record of each."""
+
+    def __init__(
+        self,
+        config: Config,
+        segmenter: Segmenter,
+        store: SampleStore,
+        session: DavisEvaluationSession,
+        progress: RunProgress,
+    ):
+        self.config, self.segmenter, self.store = config, segmenter, store
+        self.davis, self.progress = session, progress
+        self._unfinished: SampleRecord | None = None
+
+    def catch_up(self, sequence: str, scribble_set: int) -> None:
+        """Complete the record of a sample whose last round the framework knows and we do not (a kill in between)."""
+        done = self.davis.rounds_done(sequence, scribble_set)
+        record = self.store.load(sequence, scribble_set) or self._new_record(sequence, scribble_set)
+        if len(done.rounds) == len(record.rounds) + 1:
+            frames = self.davis.dataset[sequence].frames()
+            session = self.store.resume_ahead(self.segmenter, record, frames)
+            last = done.rounds[-1]
+            scores = np.array(last.jaccard), np.array(last.contour)
+            result = self._round_record(session, *scores, last.seconds)
+            record = record.with_round(result)
+        if done.timed_out and not record.finished:
+            record = _timed_out(record)
+        record = replace(record, finished=done.finished)
+        if record.rounds:
+            self.store.save(record, None)
+        if done.finished:
+            self.progress.sample_done(self.store.variant, record, earlier=True)
+
+    def play_sample(self) -> None:
+        """Play the framework's sample in work to its end, from the round that is next."""
+        davis, variant = self.davis, self.store.variant
+        sequence, number = davis.sequence, davis.sample.scribble_set
+        frames, truth = sequence.frames(), sequence.ground_truth()
+        record = self.store.load(sequence.name, number) or self._new_record(sequence.name, number)
+        if record.rounds:
+            session = self.store.resume(self.segmenter, record, frames)
+            masks = session.masks()
+        else:
+            session, masks = self.segmenter.open(frames, object_ids=sequence.object_ids), None
+        while True:
+            self._unfinished = record
+            self.progress.begin(variant, record.name, davis.round, davis.max_rounds)
+            _, given, _ = davis.get_scribbles(only_last=True)
+            annotation = self._annotation(given, sequence.object_ids, sequence.num_frames)
+            outcome = run_round(
+                self.segmenter, session, annotation, guidance=variant.guidance, progress=self.progress.frame
+            )
+            with davis.untimed():  # ours, not the method's
+                self.store.save_session(record, session)
+            before, previous = masks, record
+            masks = outcome.masks
+            scores = davis.submit_masks(masks, outcome.candidates)
+            if not scores.evaluated:
+                return
+            result = self._round_record(session, scores.jaccard, scores.contour, outcome.seconds)
+            result = self._with_picture(previous, result, frames, masks, before, truth)
+            record = previous.with_round(result)
+            if self.config.save_masks:
+                self.store.save_masks(record, masks, record.frame_names)
+            record = replace(record, finished=_is_last(scores, davis.max_rounds))
+            self.store.save(record, session)
+            self.progress.round_done(variant, record, result)
+            if record.finished:
+                self._unfinished = None
+                self.progress.sample_done(variant, record)
+                return
+            if not davis.next():
+                return
+            if (davis.sample.sequence, davis.sample.scribble_set) != (record.sequence, record.scribble_set):
+                raise RuntimeError("the framework left a sample that is not finished")
+
+    def note_time_out(self) -> None:
+        """Record a sample that the time limit ended."""
+        record = self._unfinished
+        if record is None:
+            return
+        self._unfinished = None
+        record = _timed_out(record)
+        if record.rounds:
+            self.store.save(record, None)
+            self.progress.log(f"TIME LIMIT  {record.name}  {record.note}")
+            self.progress.sample_done(self.store.variant, record)
+
+    def _new_record(self, sequence: str, scribble_set: int) -> SampleRecord:
+        data = self.davis.dataset[sequence]
+        names = tuple(path.stem for path in data.frame_files)
+        return SampleRecord(sequence, data.object_ids, data.num_frames, data.height, data.width, scribble_set, names)
+
+    def _annotation(self, given: dict, object_ids: Sequence[int], num_frames: int) -> FrameAnnotation:
+        """This round's strokes; empty when the robot had nothing to correct."""
+        found = annotations_from_davis(given, num_frames=num_frames, object_ids=object_ids)
+        # Were a first-round file to mark several frames, the last one counts (spec: evaluation.md).
+        return found[-1] if found else FrameAnnotation(self.davis.annotated_frame)
+
+    def _round_record(
+        self, session: Session, jaccard: np.ndarray, f_measure: np.ndarray, seconds: float
+    ) -> RoundRecord:
+        """The record of the session's latest round."""
+        played = session.rounds[-1]
+        candidates = session.recommend(self.store.variant.guidance)
+        return RoundRecord(
+            played.number,
+            played.annotation.frame,
+            jaccard,
+            f_measure,
+            session.scores,
+            None if candidates is None else tuple(candidates),
+            seconds,
+            empty=played.empty,
+            annotation=played.annotation,
+        )
+
+    def _with_picture(
+        self,
+        sample: SampleRecord,
+        result: RoundRecord,
+        frames: object,
+        masks: np.ndarray,
+        before: np.ndarray | None,
+        truth: np.ndarray,
+    ) -> RoundRecord:
+        if not self.config.pictures or result.empty:
+            return result
+        picture = write_round_picture(
+            self.store.run_dir,
+            self.store.variant,
+            sample,
+            result,
+            frames=frames,
+            masks=masks,
+            previous_masks=before,
+            ground_truth=truth,
+        )
+        return replace(result, picture=picture)
+
+
+def _is_last(scores: RoundScores, rounds: int) -> bool:
+    return scores.number == rounds
+
+
+def _timed_out(record: SampleRecord) -> SampleRecord:
+    """The sample as it ends when the time limit strikes: a late round with the figures of the one before it."""
+    note = f"The time limit struck in round {len(record.rounds) + 1}; the figures of the round before are carried on."
+    if record.rounds:
+        last = record.rounds[-1]
+        shape = last.jaccard.shape
+    else:
+        shape = (record.num_frames, len(record.object_ids))
+        zeros = np.zeros(shape)
+        last = RoundRecord(0, 0, zeros, zeros, np.full(shape[0], np.nan))
+    late = replace(last, round=last.round + 1, late=True, empty=False, annotation=None, picture=None, candidates=None)
+    return replace(record.with_round(late), finished=True, note=note)
+
+
+def _open_folder(
+    config: Config, run: DavisRun, segmenter: Segmenter, checkpoint: CheckpointInfo, shard: runs.Shard
+) -> runs.RunFolder:
+    settings = {
+        "checkpoint": checkpoint.sha256,
+        "segmenter": {k: v for k, v in asdict(segmenter.options).items() if k != "feature_budget_bytes"},
+        "precision": config.precision,
+        "score_foreground": config.score_foreground,
+        "data": str(run.dataset.root.resolve()),
+        "sequences": [s.name for s in run.dataset.sequences],
+        "scribbles": config.scribbles,
+        "rounds": run.rounds,
+        "time_limit": config.time_limit,
+        "variants": [v.label for v in run.variants],
+    }
+    if shard.count > 1 and not config.resume:
+        raise UserError("--resume false is for one process only: delete the run's folder, or give another --run-name.")
+    label = "-".join([Path(checkpoint.name).stem, run.data_name, *dict.fromkeys(v.guidance for v in run.variants)])
+    return runs.RunFolder.open(
+        config.results_dir, "davis", settings=settings, name=config.run_name, label=label, resume=config.resume
+    )
+
+
+def _run_record(
+    config: Config,
+    run: DavisRun,
+    segmenter: Segmenter,
+    checkpoint: CheckpointInfo,
+    run_dir: Path,
+    clock: runs.Clock,
+    variants: tuple[VariantRecord, ...],
+) -> RunRecord:
+    clock.save()
+    where = "the bundled sample" if run.data_name == "sample" else f"data set {run.data_name}"
+    late = sum(r.late for v in variants for s in v.samples for r in s.rounds)
+    notes = []
+    if late:
+        notes.append(
+            f"The time limit of {config.time_limit:g} s per object struck in {late} samples: what came later does not "
+            "count. On a slower machine it strikes earlier; --time-limit none turns it off."
+        )
+    return RunRecord(
+        "davis",
+        run_dir.name,
+        variants,
+        run.rounds,
+        runs.command_line(),
+        f"{where} ({len(run.dataset.sequences)} sequences)",
+        checkpoint,
+        options={**as_dict(config), "segmenter": asdict(segmenter.options)},
+        versions=runs.versions(),
+        git_commit=runs.git_commit(Path(__file__).resolve().parents[1]),
+        device=str(segmenter.device),
+        started=clock.started,
+        seconds=clock.seconds,
+        notes=tuple(notes),
+    )
