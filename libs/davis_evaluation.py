@@ -7,7 +7,6 @@ is on disk before the next one begins.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,8 +16,10 @@ from config import SAMPLE, Config, as_dict
 from dataset_torch.atomic import write_atomic
 from dataset_torch.davis import DavisDataset, open_davis
 from dataset_torch.errors import UserError
+from dataset_torch.frames import FrameSource
 from libs import runs
-from libs.davis_session import DavisEvaluationSession, RoundScores
+from libs.davis_progress import Sample
+from libs.davis_session import DavisEvaluationSession
 from libs.evaluation import load_segmenter, run_round
 from libs.interactions import FrameAnnotation, annotations_from_davis
 from libs.progress import RunProgress
@@ -61,9 +62,8 @@ def prepare(config: Config) -> DavisRun:
     """Read and check the data and the settings.  Raises `UserError` that names cause and remedy."""
     names = config.davis_sequences or None
     dataset = open_davis(config.davis_root, subset=config.davis_subset, sequences=names)
-    variants = tuple(
-        Variant(guidance, metric) for metric in dict.fromkeys(config.metric) for guidance in dict.fromkeys(config.guidance)
-    )
+    metrics, policies = dict.fromkeys(config.metric), dict.fromkeys(config.guidance)
+    variants = tuple(Variant(guidance, metric) for metric in metrics for guidance in policies)
     if config.scribbles == "robot":
         dataset = replace(dataset, sequences=tuple(replace(s, scribble_files=()) for s in dataset.sequences))
     return DavisRun(dataset, variants, config.rounds or PUBLISHED_ROUNDS)
@@ -122,12 +122,10 @@ def _play_variant(
         player = _Player(config, segmenter, store, session, progress)
         for sample in session.samples:
             player.catch_up(sample.sequence, sample.scribble_set)
-        more = session.next()
-        while more:
-            player.play_sample()
+        while session.next():
+            player.play_round()
             clock.save()
-            more = session.next()
-            player.note_time_out()
+        player.note_time_out()
         if not shard.is_main:
             return VariantRecord(variant, ())
         runs.wait_until(lambda: not session.unfinished(), what=f"they play their share of {variant.title}")
@@ -143,6 +141,18 @@ def _play_variant(
     return VariantRecord(variant, ordered, timed)
 
 
+@dataclass
+class _Playing:
+    """The sample in work."""
+
+    sample: Sample
+    record: SampleRecord
+    session: Session
+    frames: FrameSource
+    truth: np.ndarray  # uint8 F x H x W
+    masks: np.ndarray | None = None  # after the latest round
+
+
 class _Player:
     """Answers the framework's rounds with the segmenter, and keeps the record of each."""
 
@@ -156,7 +166,7 @@ class _Player:
     ):
         self.config, self.segmenter, self.store = config, segmenter, store
         self.davis, self.progress = session, progress
-        self._unfinished: SampleRecord | None = None
+        self._now: _Playing | None = None
 
     def catch_up(self, sequence: str, scribble_set: int) -> None:
         """Complete the record of a sample whose last round the framework knows and we do not (a kill in between)."""
@@ -177,69 +187,64 @@ class _Player:
         if done.finished:
             self.progress.sample_done(self.store.variant, record, earlier=True)
 
-    def play_sample(self) -> None:
-        """Play the framework's sample in work to its end, from the round that is next."""
+    def play_round(self) -> None:
+        """Play the framework's round in work: of the sample that was played before, or of a new one."""
         davis, variant = self.davis, self.store.variant
-        sequence, number = davis.sequence, davis.sample.scribble_set
+        if self._now is None or davis.sample != self._now.sample:
+            self.note_time_out()
+            self._now = self._open_sample()
+        now = self._now
+        self.progress.begin(variant, now.record.name, davis.round, davis.max_rounds)
+        _, given, _ = davis.get_scribbles(only_last=True)
+        annotation = self._annotation(given, now.record)
+        outcome = run_round(
+            self.segmenter, now.session, annotation, guidance=variant.guidance, progress=self.progress.frame
+        )
+        with davis.untimed():  # ours, not the method's
+            self.store.save_session(now.record, now.session)
+        scores = davis.submit_masks(outcome.masks, outcome.candidates)
+        if not scores.evaluated:
+            return  # the time limit; the next sample's first round, or the end, puts it on record
+        result = self._round_record(now.session, scores.jaccard, scores.contour, outcome.seconds)
+        result = self._with_picture(now, result, outcome.masks)
+        now.record = replace(now.record.with_round(result), finished=scores.number == davis.max_rounds)
+        now.masks = outcome.masks
+        if self.config.save_masks:
+            self.store.save_masks(now.record, now.masks, now.record.frame_names)
+        self.store.save(now.record, now.session)
+        self.progress.round_done(variant, now.record, result)
+        if now.record.finished:
+            self.progress.sample_done(variant, now.record)
+
+    def _open_sample(self) -> _Playing:
+        """The framework's sample in work, from nothing or from what an earlier run left."""
+        sequence, number = self.davis.sequence, self.davis.sample.scribble_set
         frames, truth = sequence.frames(), sequence.ground_truth()
         record = self.store.load(sequence.name, number) or self._new_record(sequence.name, number)
         if record.rounds:
             session = self.store.resume(self.segmenter, record, frames)
-            masks = session.masks()
-        else:
-            session, masks = self.segmenter.open(frames, object_ids=sequence.object_ids), None
-        while True:
-            self._unfinished = record
-            self.progress.begin(variant, record.name, davis.round, davis.max_rounds)
-            _, given, _ = davis.get_scribbles(only_last=True)
-            annotation = self._annotation(given, sequence.object_ids, sequence.num_frames)
-            outcome = run_round(
-                self.segmenter, session, annotation, guidance=variant.guidance, progress=self.progress.frame
-            )
-            with davis.untimed():  # ours, not the method's
-                self.store.save_session(record, session)
-            before, previous = masks, record
-            masks = outcome.masks
-            scores = davis.submit_masks(masks, outcome.candidates)
-            if not scores.evaluated:
-                return
-            result = self._round_record(session, scores.jaccard, scores.contour, outcome.seconds)
-            result = self._with_picture(previous, result, frames, masks, before, truth)
-            record = previous.with_round(result)
-            if self.config.save_masks:
-                self.store.save_masks(record, masks, record.frame_names)
-            record = replace(record, finished=_is_last(scores, davis.max_rounds))
-            self.store.save(record, session)
-            self.progress.round_done(variant, record, result)
-            if record.finished:
-                self._unfinished = None
-                self.progress.sample_done(variant, record)
-                return
-            if not davis.next():
-                return
-            if (davis.sample.sequence, davis.sample.scribble_set) != (record.sequence, record.scribble_set):
-                raise RuntimeError("the framework left a sample that is not finished")
+            return _Playing(self.davis.sample, record, session, frames, truth, session.masks())
+        session = self.segmenter.open(frames, object_ids=sequence.object_ids)
+        return _Playing(self.davis.sample, record, session, frames, truth)
 
     def note_time_out(self) -> None:
         """Record a sample that the time limit ended."""
-        record = self._unfinished
-        if record is None:
+        if self._now is None or self._now.record.finished:
             return
-        self._unfinished = None
-        record = _timed_out(record)
-        if record.rounds:
-            self.store.save(record, None)
-            self.progress.log(f"TIME LIMIT  {record.name}  {record.note}")
-            self.progress.sample_done(self.store.variant, record)
+        record = _timed_out(self._now.record)
+        self._now = None
+        self.store.save(record, None)
+        self.progress.log(f"TIME LIMIT  {record.name}  {record.note}")
+        self.progress.sample_done(self.store.variant, record)
 
     def _new_record(self, sequence: str, scribble_set: int) -> SampleRecord:
         data = self.davis.dataset[sequence]
         names = tuple(path.stem for path in data.frame_files)
         return SampleRecord(sequence, data.object_ids, data.num_frames, data.height, data.width, scribble_set, names)
 
-    def _annotation(self, given: dict, object_ids: Sequence[int], num_frames: int) -> FrameAnnotation:
+    def _annotation(self, given: dict, record: SampleRecord) -> FrameAnnotation:
         """This round's strokes; empty when the robot had nothing to correct."""
-        found = annotations_from_davis(given, num_frames=num_frames, object_ids=object_ids)
+        found = annotations_from_davis(given, num_frames=record.num_frames, object_ids=record.object_ids)
         # Were a first-round file to mark several frames, the last one counts (spec: evaluation.md).
         return found[-1] if found else FrameAnnotation(self.davis.annotated_frame)
 
@@ -261,32 +266,20 @@ class _Player:
             annotation=played.annotation,
         )
 
-    def _with_picture(
-        self,
-        sample: SampleRecord,
-        result: RoundRecord,
-        frames: object,
-        masks: np.ndarray,
-        before: np.ndarray | None,
-        truth: np.ndarray,
-    ) -> RoundRecord:
+    def _with_picture(self, now: _Playing, result: RoundRecord, masks: np.ndarray) -> RoundRecord:
         if not self.config.pictures or result.empty:
             return result
         picture = write_round_picture(
             self.store.run_dir,
             self.store.variant,
-            sample,
+            now.record,
             result,
-            frames=frames,
+            frames=now.frames,
             masks=masks,
-            previous_masks=before,
-            ground_truth=truth,
+            previous_masks=now.masks,
+            ground_truth=now.truth,
         )
         return replace(result, picture=picture)
-
-
-def _is_last(scores: RoundScores, rounds: int) -> bool:
-    return scores.number == rounds
 
 
 def _timed_out(record: SampleRecord) -> SampleRecord:

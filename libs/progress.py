@@ -42,6 +42,12 @@ class RunProgress:
         self._log.write(f"{now()}  {text}\n")
         self._log.flush()
 
+    def extend(self, samples: int, *, metric: str) -> None:
+        """More samples are to come, judged by this metric; the running score starts again."""
+        self.metric, self._final = metric, []
+        self._bar.total = (self._bar.total or 0) + samples
+        self._bar.refresh()
+
     def begin(self, variant: Variant, name: str, number: int, num_rounds: int) -> None:
         """A round begins."""
         self._label = f"{variant.title}  {name}  round {number}/{num_rounds}"

@@ -97,6 +97,29 @@ class RunFolder:
         return cls(path, settings)
 
 
+class Clock:
+    """When a run started and how long it took, over restarts; kept in the run's folder by the main process."""
+
+    def __init__(self, path: Path, shard: Shard):
+        self._path, self._shard = path, shard
+        self._since = time.monotonic()
+        self.started, self._before = now(), 0.0
+        if path.is_file():
+            content = json.loads(path.read_text(encoding="utf-8"))
+            self.started, self._before = content["started"], content["seconds"]
+        self.save()
+
+    @property
+    def seconds(self) -> float:
+        """Wall clock so far."""
+        return self._before + time.monotonic() - self._since
+
+    def save(self) -> None:
+        """Put the time so far on disk."""
+        if self._shard.is_main:
+            write_atomic(self._path, json.dumps({"started": self.started, "seconds": self.seconds}))
+
+
 def describe_checkpoint(name_or_path: str) -> CheckpointInfo:
     """Name, digest and kind of the weights, for the record.  Raises `UserError` as the loader does."""
     path = checkpoints.resolve(name_or_path)

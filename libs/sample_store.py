@@ -40,9 +40,17 @@ class SampleStore:
         """The session after the record's last round.  Raises `UserError` if its file is missing or damaged."""
         return segmenter.load(self._session_file(record), frames)
 
+    def save_session(self, record: SampleRecord, session: Session) -> None:
+        """Keep the session of the round after the record's last one, before anyone else learns of that round."""
+        session.save(self._session_file(record, ahead=1))
+
+    def resume_ahead(self, segmenter: Segmenter, record: SampleRecord, frames: FrameSource) -> Session:
+        """What `save_session` kept.  Raises `UserError` if its file is missing or damaged."""
+        return segmenter.load(self._session_file(record, ahead=1), frames)
+
     def save(self, record: SampleRecord, session: Session | None) -> None:
         """Keep a sample after a round; a finished one needs no session."""
-        if not record.finished and session is not None:
+        if not record.finished and session is not None and not self._session_file(record).is_file():
             session.save(self._session_file(record))
         save_sample(self.run_dir, self.variant, record)
         kept = None if record.finished else self._session_file(record)
@@ -68,6 +76,6 @@ class SampleStore:
             ) from error
         return folder
 
-    def _session_file(self, record: SampleRecord) -> Path:
+    def _session_file(self, record: SampleRecord, *, ahead: int = 0) -> Path:
         folder = self.run_dir / self.variant.label / "sessions"
-        return folder / f"{record.name}-round{len(record.rounds)}.pt"
+        return folder / f"{record.name}-round{len(record.rounds) + ahead}.pt"
