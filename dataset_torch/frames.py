@@ -158,7 +158,7 @@ class VideoFile(FrameSource):
 
     def _seek(self, index: int) -> None:
         # Up to 32 frames ahead, decoding on is cheaper (and always exact) than seeking to a key frame.
-        if not 0 <= index - self._position <= 32:
+        if self._position < 0 or not 0 <= index - self._position <= 32:
             self._capture.set(cv2.CAP_PROP_POS_FRAMES, index)
             self._position = index
         while self._position < index and self._capture.grab():

@@ -46,19 +46,28 @@ def read_mask(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     try:
-        with Image.open(path) as image:
-            image.load()
-            if image.mode in ("1", "L", "P"):
-                return np.asarray(image.convert("L") if image.mode == "1" else image, dtype=np.uint8)
-            mode = image.mode
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise UserError(
             f"mask {path} does not exist. Every annotated frame needs a PNG mask of the same name."
         ) from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except OSError as error:
         raise UserError(f"mask {path} cannot be read ({error}). Restore the file; it may be truncated.") from error
+    return decode_mask(data, str(path))
+
+
+def decode_mask(data: bytes, name: str) -> np.ndarray:
+    """`read_mask` for the bytes of a file; `name` is what error messages call it."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            if image.mode in ("1", "L", "P"):
+                return np.asarray(image.convert("L") if image.mode == "1" else image, dtype=np.uint8)
+            mode = image.mode
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"mask {name} cannot be read ({error}). Restore the file; it may be truncated.") from error
     raise UserError(
-        f"mask {path} is a {mode} picture, not object ids. Save it as a palette or 8-bit grey PNG whose pixel values "
+        f"mask {name} is a {mode} picture, not object ids. Save it as a palette or 8-bit grey PNG whose pixel values "
         "are the object ids (0 = background)."
     )
 
@@ -89,8 +98,8 @@ def overlay(
 ) -> np.ndarray:
     """Colour the objects of `mask` over `image`.
 
-    `image` uint8 H x W x 3 RGB, `mask` uint8 H x W; returns uint8 H x W x 3.  `contours` draws one-pixel white outlines,
-    so that an object is seen also where its colour is near its surroundings'.
+    `image` uint8 H x W x 3 RGB, `mask` uint8 H x W; returns uint8 H x W x 3.  `contours` draws one-pixel white
+    outlines, so that an object is seen also where its colour is near its surroundings'.
     """
     out = image.astype(np.float32)
     inside = mask > 0

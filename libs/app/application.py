@@ -1,0 +1,349 @@
+"""The application behind the server: one open video, one worker thread, one long job at a time.
+
+The worker thread owns the segmenter and the session: commands queue up for it.  Reading (masks, pictures, the
+description of the state) may happen in any thread at any time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dataset_torch.errors import UserError
+from dataset_torch.frames import VIDEO_SUFFIXES, FrameSource, VideoFile, open_frames
+from libs.app.commands import COMMANDS, Payload, run_options
+from libs.app.controller import Controller, Progress
+from libs.app.events import Hub
+from libs.app.marks import mark_to_json
+from libs.app.pictures import Pictures
+from libs.app.security import Folders
+from libs.segmenter import Segmenter
+
+log = logging.getLogger("gis.app")
+
+
+class Conflict(UserError):
+    """The command does not fit the present state: another page was faster, or a run is going on."""
+
+
+@dataclass(frozen=True)
+class AppSettings:
+    """What the application needs to know besides the segmenter."""
+
+    folders: Folders
+    workspace: Path | None = None  # folder of all sessions; None = next to each video
+    prediction_cache_bytes: int = 256 << 20
+    frame_cache_bytes: int = 256 << 20
+    undo_steps: int = 100
+
+
+@dataclass
+class Job:
+    """A long command that is under way."""
+
+    label: str
+    done: int = 0
+    total: int = 0
+    started: float = field(default_factory=time.monotonic)
+    cancel: threading.Event = field(default_factory=threading.Event)
+
+    def describe(self) -> Payload:
+        """What the page shows: progress and the seconds that are left, `None` while nothing is known."""
+        left = None
+        if self.done:
+            left = (time.monotonic() - self.started) / self.done * (self.total - self.done)
+        return {"label": self.label, "done": self.done, "total": self.total, "seconds_left": left}
+
+
+@dataclass(frozen=True)
+class OpenVideo:
+    """A video with its session."""
+
+    path: Path
+    controller: Controller
+    pictures: Pictures
+
+
+class Application:
+    """Everything the server does, without HTTP."""
+
+    def __init__(self, segmenter: Segmenter, settings: AppSettings):
+        self.segmenter, self.settings = segmenter, settings
+        self.hub = Hub()
+        self.job: Job | None = None
+        self.video: OpenVideo | None = None
+        self._lock = threading.Lock()
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="segmenter")
+
+    # ---- opening and closing -------------------------------------------------------------------------------------
+
+    def open(self, path: str | Path, *, name: str | None = None) -> Future[Payload]:
+        """Open a video file or a folder of frames; the session that was open is closed (it is saved already)."""
+        return self._submit(lambda: self._open(Path(path), name))
+
+    def _open(self, path: Path, name: str | None) -> Payload:
+        frames = open_video(path, self.settings.frame_cache_bytes)
+        viewed = open_video(path, self.settings.frame_cache_bytes)
+        if name is not None:
+            frames.name = viewed.name = name
+        folder = self.workspace_of(path, frames.name)
+        if self.video is not None and self.video.controller.workspace.folder == folder:
+            return {"state": self.describe()}
+        controller = Controller(
+            self.segmenter,
+            frames,
+            folder,
+            cache_bytes=self.settings.prediction_cache_bytes,
+            undo_steps=self.settings.undo_steps,
+        )
+        previous, self.video = self.video, OpenVideo(path, controller, Pictures(viewed, folder / "thumbnails"))
+        if previous is not None:
+            previous.controller.close()
+        log.info("opened %s, session in %s", path, folder)
+        self._changed()
+        return {"state": self.describe()}
+
+    def workspace_of(self, path: Path, name: str) -> Path:
+        """The folder of the session of a video."""
+        parent = self.settings.workspace or path.resolve().parent
+        return parent / f"{name}.gis"
+
+    def close(self) -> None:
+        """Stop what is running, wait for it, and let go of the workspace."""
+        if self.job is not None:
+            self.job.cancel.set()
+        self.hub.close()
+        self._worker.shutdown(wait=True, cancel_futures=True)
+        if self.video is not None:
+            self.video.controller.close()
+            self.video = None
+
+    # ---- commands ------------------------------------------------------------------------------------------------
+
+    def command(self, name: str, payload: Payload) -> Future[Payload]:
+        """Queue a short command; the future's result has the new `state`."""
+        function = COMMANDS.get(name)
+        if function is None:
+            raise UserError(f"there is no command {name[:40]!r}.")
+        return self.edit(payload, lambda controller: function(controller, payload))
+
+    def edit(self, payload: Payload, work: Callable[[Controller], Payload | None]) -> Future[Payload]:
+        """Queue work on the controller as it was when the page sent its `session` and `revision`."""
+
+        def execute() -> Payload:
+            controller = self.checked(payload)
+            try:
+                extra = work(controller) or {}
+            finally:
+                self._changed()
+            return {**extra, "state": self.describe()}
+
+        return self._submit(execute)
+
+    def _submit(self, work: Callable[[], Payload]) -> Future[Payload]:
+        with self._lock:
+            if self.job is not None:
+                raise Conflict(f"{self.job.label} is running. Wait for it, or cancel it first.")
+            return self._worker.submit(work)
+
+    def checked(self, payload: Payload) -> Controller:
+        """The controller, if the command was made for its present state.  Raises `Conflict` otherwise."""
+        if self.video is None:
+            raise UserError("no video is open. Open one first.")
+        controller = self.video.controller
+        if payload.get("session") != controller.session_token:
+            raise Conflict("another video was opened, or the server was started anew. The page now shows what is open.")
+        if payload.get("revision") != controller.revision:
+            raise Conflict("the session was changed in another tab. The page now shows the latest state; try again.")
+        return controller
+
+    def run(self, payload: Payload) -> Future[Payload]:
+        """Start a run; the future is done as soon as it has begun."""
+        options = run_options(payload)
+
+        def work(job: Job, controller: Controller) -> Payload:
+            def report(progress: Progress) -> None:
+                job.done, job.total = progress.done, progress.total
+                if progress.done == 0:
+                    job.started = time.monotonic()
+                self.hub.publish("progress", job=job.describe(), **asdict(progress))
+
+            return {"complete": controller.run(options, report=report, cancelled=job.cancel.is_set)}
+
+        return self.start("The run", payload, work)
+
+    def start(self, label: str, payload: Payload, work: Callable[[Job, Controller], Payload]) -> Future[Payload]:
+        """Start a long job in the worker; the future is done as soon as the command is accepted.
+
+        Its end is published as `finished` with the job's result, or as `failed` with a message.
+        """
+        accepted: Future[Payload] = Future()
+        job = Job(label)
+
+        def execute() -> None:
+            try:
+                controller = self.checked(payload)
+            except BaseException as error:
+                self._end(job)
+                accepted.set_exception(error)
+                return
+            self.hub.publish("started", job=job.describe())
+            accepted.set_result({"job": job.describe()})
+            ending: Payload
+            try:
+                ending = {"kind": "finished", **work(job, controller)}
+            except UserError as error:
+                ending = {"kind": "failed", "message": str(error)}
+            except Exception as error:  # a fault of ours: told, logged, and the server goes on
+                log.exception("%s failed", label)
+                ending = {"kind": "failed", "message": f"{label} failed ({type(error).__name__}: {error})."[:500]}
+            self._end(job)
+            self._changed()
+            self.hub.publish(label=label, cancelled=job.cancel.is_set(), **ending)
+
+        with self._lock:
+            if self.job is not None:
+                raise Conflict(f"{self.job.label} is running. Wait for it, or cancel it first.")
+            self.job = job
+            self._worker.submit(execute)
+        return accepted
+
+    def _end(self, job: Job) -> None:
+        with self._lock:
+            if self.job is job:
+                self.job = None
+
+    def cancel(self) -> None:
+        """Ask the running job to stop after the frame it is on."""
+        job = self.job
+        if job is not None:
+            job.cancel.set()
+
+    def _changed(self) -> None:
+        video = self.video
+        if video is not None:
+            self.hub.publish("changed", session=video.controller.session_token, revision=video.controller.revision)
+
+    # ---- reading -------------------------------------------------------------------------------------------------
+
+    def opened(self) -> OpenVideo:
+        """The open video.  Raises `UserError` when there is none."""
+        if self.video is None:
+            raise UserError("no video is open. Open one first.")
+        return self.video
+
+    def describe(self) -> Payload:
+        """Everything the page needs to draw itself, but the scores, the masks and the pictures."""
+        video, job = self.video, self.job
+        running = None if job is None else job.describe()
+        if video is None:
+            return {"video": None, "job": running}
+        controller = video.controller
+        frames, session, history = controller.frames, controller.session, controller.history
+        undo, redo = history.undo_step, history.redo_step
+        return {
+            "session": controller.session_token,
+            "revision": controller.revision,
+            "video": {
+                "name": frames.name,
+                "frames": len(frames),
+                "height": frames.height,
+                "width": frames.width,
+                "frames_per_second": frames.frames_per_second,
+                "path": str(video.path),
+                "workspace": str(controller.workspace.folder),
+                "fingerprint": session.fingerprint,
+            },
+            "objects": [asdict(entry) for entry in controller.objects.entries],
+            "marks": {frame: [mark_to_json(m) for m in marks] for frame, marks in controller.marks.items()},
+            "rounds": [
+                {"number": r.number, "frame": r.annotation.frame, "imported": r.annotation.mask is not None}
+                for r in session.rounds
+                if not r.empty
+            ],
+            "predicted": len(session.state.predictions),
+            "scores_version": _digest(session.scores),
+            "recommended": {policy: controller.recommended(policy) for policy in ("RS1", "RS4")},
+            "undo": None if undo is None else {"label": undo.label, "frame": undo.frame},
+            "redo": None if redo is None else {"label": redo.label, "frame": redo.frame},
+            "job": running,
+        }
+
+    def scores(self) -> Payload:
+        """The R-score of every frame, `None` where there is none."""
+        scores = self.opened().controller.session.scores
+        values = [None if np.isnan(s) else round(float(s), 5) for s in scores]
+        return {"version": _digest(scores), "scores": values}
+
+    def given_marks(self, frame: int) -> list[Payload]:
+        """The strokes and clicks that earlier rounds gave on a frame."""
+        rounds = self.opened().controller.session.rounds
+        found = [r.annotation for r in rounds if r.annotation.frame == frame]
+        return [mark_to_json(m) for a in found for m in (*a.scribbles, *a.clicks)]
+
+    def list_folder(self, text: str | None) -> Payload:
+        """The videos and folders below one of the permitted folders; without a path, those folders themselves."""
+        folders = self.settings.folders
+        if not text:
+            entries = [{"name": str(root), "path": str(root), "kind": "folder"} for root in folders.roots]
+            return {"path": None, "parent": None, "entries": entries}
+        path = folders.allow(text)
+        if not path.is_dir():
+            raise UserError(f"{text[:200]!r} is not a folder.")
+        entries = []
+        try:
+            for entry in sorted(path.iterdir(), key=lambda p: p.name.lower()):
+                if entry.name.startswith(".") or entry.suffix == ".gis" or not folders.contains(entry):
+                    continue
+                if entry.is_dir():
+                    entries.append({"name": entry.name, "path": str(entry), "kind": _folder_kind(entry)})
+                elif entry.suffix.lower() in VIDEO_SUFFIXES:
+                    entries.append({"name": entry.name, "path": str(entry), "kind": "video"})
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+        parent = str(path.parent) if folders.contains(path.parent) else None
+        return {"path": str(path), "parent": parent, "entries": entries}
+
+    def open_from_page(self, text: Any) -> Future[Payload]:
+        """`open` for a path that the page named: it, and every frame in it, must be inside the permitted folders."""
+        if not isinstance(text, str):
+            raise UserError("a path is needed.")
+        path = self.settings.folders.allow(text)
+        if path.is_dir():
+            for entry in path.iterdir():
+                self.settings.folders.allow(entry)
+        return self.open(path)
+
+    def upload_folder(self) -> Path:
+        """Where uploaded videos go: the folder of the sessions, or the first permitted folder."""
+        return self.settings.workspace or self.settings.folders.roots[0]
+
+
+def open_video(path: Path, cache_bytes: int) -> FrameSource:
+    """A frame source with the cache that the settings allow."""
+    if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+        return VideoFile(path, cache_bytes=cache_bytes // 2)
+    return open_frames(path)
+
+
+def _folder_kind(folder: Path) -> str:
+    """`frames` for a folder that begins with pictures, else `folder`."""
+    try:
+        first = next((p for p in folder.iterdir() if not p.name.startswith(".")), None)
+    except OSError:
+        return "folder"
+    pictures = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+    return "frames" if first is not None and first.suffix.lower() in pictures else "folder"
+
+
+def _digest(scores: np.ndarray) -> str:
+    return f"{zlib.crc32(scores.tobytes()):08x}"
