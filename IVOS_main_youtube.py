@@ -11,14 +11,16 @@ import sys
 
 from config import parse_config
 from dataset_torch.errors import UserError
-from libs.reports.tables import print_table
-from libs.youtube_evaluation import evaluate
 
 
 def main() -> int:
     """Evaluate; the exit status is 0, or 2 for what the user can mend."""
     try:
         config = parse_config(description=__doc__)
+        # Here, so that --help and a wrong setting answer at once.
+        from libs.reports.tables import print_table
+        from libs.youtube_evaluation import evaluate
+
         record = evaluate(config)
         if record is not None:
             print_table(record, config.results_dir / "youtube" / record.name / "report.html")

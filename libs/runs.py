@@ -79,7 +79,8 @@ class RunFolder:
         record = path / "settings.json"
         if not resume and path.is_dir() and record.is_file():
             shutil.rmtree(path)
-        elif path.is_dir() and any(path.iterdir()) and not record.is_file():
+        # Hidden files are those that another process is just writing its settings to.
+        elif path.is_dir() and any(p.name[0] != "." for p in path.iterdir()) and not record.is_file():
             raise UserError(f"{path} holds files that are no run of ours. Choose another --run-name or --results-dir.")
         if record.is_file():
             try:

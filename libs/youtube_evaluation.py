@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from config import SAMPLE, Config, as_dict
-from dataset_torch.atomic import write_atomic
 from dataset_torch.errors import UserError
 from dataset_torch.youtube import YouTubeDataset, YouTubeVideo
 from libs import runs
@@ -19,7 +17,7 @@ from libs.progress import RunProgress
 from libs.reports.pictures import write_round_picture
 from libs.reports.records import CheckpointInfo, RunRecord, SampleRecord, Variant, VariantRecord
 from libs.reports.report import write_report
-from libs.reports.storage import load_samples, sample_path
+from libs.reports.storage import load_samples
 from libs.sample_store import SampleStore
 from libs.segmenter import Segmenter
 from libs.youtube_points import VideoPoints, make_points, points_annotation, points_file, read_points, write_points
@@ -110,7 +108,7 @@ def evaluate(
     segmenter = segmenter or load_segmenter(config, benchmark="youtube")
     checkpoint = checkpoint or runs.describe_checkpoint(config.checkpoint)
     folder = _open_folder(config, run, segmenter, checkpoint, shard)
-    clock = _Clock(folder.path / "clock.json", shard)
+    clock = runs.Clock(folder.path / "clock.json", shard)
     total = sum(shard.takes(number) for number in range(len(run.samples)))
     log = folder.path / "log.txt"
     with RunProgress(total, log=log, shard=shard, metric=run.options.ranking) as progress:
@@ -121,7 +119,7 @@ def evaluate(
                 clock.save()
     if not shard.is_main:
         return None
-    runs.wait_until(lambda: not _unfinished(folder.path, run), what="they play their share of the videos")
+    _wait_for_others(folder.path, run)
     clock.save()
     for count in {v.points for v in run.variants}:
         made = {name: run.points_of(run.dataset.video(name), count) for name in run.names}
@@ -180,27 +178,6 @@ def play_video(
 # ---- around the loop ---------------------------------------------------------------------------------------------
 
 
-class _Clock:
-    """When the run started and how long it took, over restarts."""
-
-    def __init__(self, path: Path, shard: runs.Shard):
-        self._path, self._shard = path, shard
-        self._since = time.monotonic()
-        self.started, self._before = runs.now(), 0.0
-        if path.is_file():
-            content = json.loads(path.read_text(encoding="utf-8"))
-            self.started, self._before = content["started"], content["seconds"]
-        self.save()
-
-    @property
-    def seconds(self) -> float:
-        return self._before + time.monotonic() - self._since
-
-    def save(self) -> None:
-        if self._shard.is_main:
-            write_atomic(self._path, json.dumps({"started": self.started, "seconds": self.seconds}))
-
-
 def _check(run: YouTubeRun) -> None:
     """Refuse points that do not fit the data before hours of work, not after."""
     for name in run.names:
@@ -248,18 +225,24 @@ def _digest_of_points(points: dict[str, VideoPoints], names: Sequence[str]) -> s
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _unfinished(run_dir: Path, run: YouTubeRun) -> list[tuple[Variant, str]]:
-    """Samples that are not finished yet, in any process."""
+def _wait_for_others(run_dir: Path, run: YouTubeRun) -> None:
+    """Wait until every sample is finished, whoever plays it; each record is read until it is."""
+    waiting = list(run.samples)
 
-    def finished(variant: Variant, name: str) -> bool:
-        record = SampleStore(run_dir, variant).load(name) if sample_path(run_dir, variant, name).is_file() else None
-        return record is not None and record.finished
+    def all_finished() -> bool:
+        while waiting:
+            variant, name = waiting[-1]
+            record = SampleStore(run_dir, variant).load(name)
+            if record is None or not record.finished:
+                return False
+            waiting.pop()
+        return True
 
-    return [(variant, name) for variant, name in run.samples if not finished(variant, name)]
+    runs.wait_until(all_finished, what="they play their share of the videos")
 
 
 def _run_record(
-    config: Config, run: YouTubeRun, segmenter: Segmenter, checkpoint: CheckpointInfo, run_dir: Path, clock: _Clock
+    config: Config, run: YouTubeRun, segmenter: Segmenter, checkpoint: CheckpointInfo, run_dir: Path, clock: runs.Clock
 ) -> RunRecord:
     root = Path(config.youtube_root)
     where = (
