@@ -14,7 +14,7 @@ from dataset_torch.errors import UserError
 from libs.checkpoints import load_network
 from libs.device import choose_device, set_threads
 from libs.training.board import Board
-from libs.training.data import open_training_data
+from libs.training.data import KINDS, open_set, validation_clips
 from libs.training.engine import Engine, recipe_in_words
 from libs.training.parallel import Processes
 from libs.training.recipe import RECIPES, load_recipe
@@ -24,25 +24,20 @@ from libs.training.validation import validate_clips
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Train a network, or go on with a run that was stopped or killed."
-    )
+    parser = argparse.ArgumentParser(description="Train a network, or go on with a run that was stopped or killed.")
     parser.add_argument("--recipe", choices=RECIPES, default="compact")
+    kinds = "; ".join(f"{kind}:{what}" for kind, what in KINDS.items())
     parser.add_argument(
-        "--data",
-        action="append",
-        required=True,
-        help="a training set, repeatable (KIND:PATH or PATH)",
+        "--data", action="append", required=True, metavar="KIND:PATH[*WEIGHT]", help=f"a set, repeatable: {kinds}"
     )
+    parser.add_argument("--validation", metavar="KIND:PATH", help="the set that decides which weights are kept")
     parser.add_argument(
         "--out",
         type=Path,
         required=True,
         help="folder of the run; an unfinished run there is resumed",
     )
-    parser.add_argument(
-        "--start", help="checkpoint whose weights a new run starts from"
-    )
+    parser.add_argument("--start", help="checkpoint whose weights a new run starts from")
     parser.add_argument(
         "--set",
         action="append",
@@ -51,9 +46,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help="change a recipe's setting",
     )
     parser.add_argument("--device", default="auto")
-    parser.add_argument(
-        "--threads", type=int, default=0, help="CPU threads (0: automatic)"
-    )
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: automatic)")
     parser.add_argument(
         "--minutes",
         type=float,
@@ -69,9 +62,7 @@ def settings(pairs: list[str]) -> dict[str, int | float | str]:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
-            raise UserError(
-                f"--set {pair}: write NAME=VALUE, for example --set steps=1000."
-            )
+            raise UserError(f"--set {pair}: write NAME=VALUE, for example --set steps=1000.")
         for convert in (int, float, str):
             try:
                 changes[name] = convert(text)
@@ -86,15 +77,11 @@ def train(options: argparse.Namespace) -> None:
     set_threads(options.threads)
     device = choose_device(options.device)
     recipe = load_recipe(options.recipe, **settings(options.set))
-    data = open_training_data(options.data)
+    data = [open_set(specification) for specification in options.data]
     resumes = (options.out / "state.pth").is_file()
-    network = (
-        load_network(options.start)
-        if options.start
-        else build_network(recipe, pretrained=not resumes)
-    )
+    network = load_network(options.start) if options.start else build_network(recipe, pretrained=not resumes)
     processes = Processes.start(device)
-    held_out = [data[i] for i in range(recipe.validation_clips)]
+    held_out = validation_clips(options.validation, recipe.validation_clips) if options.validation else []
     engine = Engine(
         network.to(device),
         recipe,
@@ -105,7 +92,7 @@ def train(options: argparse.Namespace) -> None:
         board=Board(options.out / "board") if processes.is_first else None,
     )
     print(
-        f"{'resumed' if engine.resume() else 'new run'}: step {engine.state.step}, {len(data)} clips",
+        f"{'resumed' if engine.resume() else 'new run'}: step {engine.state.step}; {', '.join(f'{s.kind} {len(s.source)}' for s in data)}",
         flush=True,
     )
     print(recipe_in_words(recipe), flush=True)

@@ -73,24 +73,18 @@ def annotate(
 
 def error_regions(wrong: np.ndarray, style: UserStyle) -> list[np.ndarray]:
     """The connected regions of a boolean mask that are worth a stroke, largest first, as boolean masks."""
-    count, labels, statistics, _ = cv2.connectedComponentsWithStats(
-        wrong.astype(np.uint8), connectivity=8
-    )
+    count, labels, statistics, _ = cv2.connectedComponentsWithStats(wrong.astype(np.uint8), connectivity=8)
     if count < 2:
         return []
     areas = statistics[1:, cv2.CC_STAT_AREA]
     smallest = (style.smallest * min(wrong.shape)) ** 2
     order = [
-        i
-        for i in np.argsort(-areas, kind="stable")[: style.regions]
-        if areas[i] >= max(smallest, areas.max() / 8)
+        i for i in np.argsort(-areas, kind="stable")[: style.regions] if areas[i] >= max(smallest, areas.max() / 8)
     ]
     return [labels == i + 1 for i in order]
 
 
-def draw(
-    region: np.ndarray, object_id: int, generator: np.random.Generator, style: UserStyle
-) -> Scribble | Click:
+def draw(region: np.ndarray, object_id: int, generator: np.random.Generator, style: UserStyle) -> Scribble | Click:
     """One stroke or click on a region (boolean, not empty)."""
     y0, x0 = (int(v.min()) for v in np.nonzero(region))
     y1, x1 = (int(v.max()) + 1 for v in np.nonzero(region))
@@ -105,9 +99,7 @@ def draw(
     elif kind == 3:
         path = _inner_point(depth, generator)[None]
     else:
-        path = wobbly_path(
-            depth, generator, steps=4 if kind == 2 else int(generator.integers(8, 40))
-        )
+        path = wobbly_path(depth, generator, steps=4 if kind == 2 else int(generator.integers(8, 40)))
     height, width = region.shape
     # A point is drawn on pixel round(point * size) - 1, so pixel x is the fraction (x + 1) / width.
     points = np.clip((path[:, ::-1] - 1 + (x0, y0) + 1) / (width, height), 0, 1)
@@ -127,9 +119,7 @@ def medial_path(region: np.ndarray) -> np.ndarray:
     return np.array(path[:-1:3] + path[-1:])
 
 
-def _walk(
-    pixels: set[tuple[int, int]], start: tuple[int, int]
-) -> list[tuple[int, int]]:
+def _walk(pixels: set[tuple[int, int]], start: tuple[int, int]) -> list[tuple[int, int]]:
     """The path from `start` to the pixel farthest from it (in steps) within its connected part."""
     before: dict[tuple[int, int], tuple[int, int] | None] = {start: None}
     queue = deque([start])
@@ -147,9 +137,7 @@ def _walk(
     return path[::-1]
 
 
-def wobbly_path(
-    depth: np.ndarray, generator: np.random.Generator, *, steps: int
-) -> np.ndarray:
+def wobbly_path(depth: np.ndarray, generator: np.random.Generator, *, steps: int) -> np.ndarray:
     """A winding line that stays where `depth` > 0: int k x 2, (y, x), k <= steps + 1."""
     place = _inner_point(depth, generator).astype(float)
     path, angle = [place], generator.uniform(0, 2 * np.pi)

@@ -23,9 +23,7 @@ def damage(foreground: Tensor, generator: np.random.Generator) -> Tensor:
         size = 2 * int(generator.integers(1, 5)) + 1
         grown = F.max_pool2d(foreground, size, stride=1, padding=size // 2)
         return (
-            grown
-            if generator.random() < 0.4
-            else 1 - F.max_pool2d(1 - foreground, size, stride=1, padding=size // 2)
+            grown if generator.random() < 0.4 else 1 - F.max_pool2d(1 - foreground, size, stride=1, padding=size // 2)
         )
     if kind == 2:
         return foreground * (1 - blob(foreground, generator))
@@ -36,9 +34,7 @@ def damage(foreground: Tensor, generator: np.random.Generator) -> Tensor:
         return grown
     if kind == 4:
         size = 2 * int(generator.integers(2, 8)) + 1
-        return F.avg_pool2d(
-            foreground, size, stride=1, padding=size // 2, count_include_pad=False
-        )
+        return F.avg_pool2d(foreground, size, stride=1, padding=size // 2, count_include_pad=False)
     if len(foreground) > 1:  # two objects confused
         order = torch.from_numpy(generator.permutation(len(foreground)))
         return foreground + 0.6 * (foreground[order.to(foreground.device)] - foreground)
@@ -56,6 +52,4 @@ def blob(foreground: Tensor, generator: np.random.Generator) -> Tensor:
     y = torch.arange(height, device=foreground.device) - centre[0]
     x = torch.arange(width, device=foreground.device) - centre[1]
     radius = generator.uniform(0.04, 0.2, 2) * height
-    return ((y[:, None] / radius[0]) ** 2 + (x[None] / radius[1]) ** 2 < 1).float()[
-        None, None
-    ]
+    return ((y[:, None] / radius[0]) ** 2 + (x[None] / radius[1]) ** 2 < 1).float()[None, None]

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from dataset_torch.clip import Clip
 from dataset_torch.errors import UserError
 from libs.checkpoints import save_checkpoint
 from libs.training.board import Board
+from libs.training.data import TrainingSet, refresh, skipped, stage_source
 from libs.training.parallel import Processes
 from libs.training.passes import PassResult, run_pass, training_segmenter
 from libs.training.recipe import Recipe, Stage
@@ -25,7 +25,6 @@ from libs.training.samples import Sample, make_sample
 from libs.training.state import (
     MovingAverage,
     RunState,
-    all_finite,
     learning_rate_factor,
     make_optimiser,
     set_learning_rate,
@@ -33,24 +32,30 @@ from libs.training.state import (
 )
 from networks.interface import GuidedNetwork
 
-DRAWS = 50  # clips tried for one pass before the data is given up
 LOG_FIELDS = (
-    "step passes seconds rate loss interaction round1 round2 round3 rank gradient "
-    "val_round1 val_round2 val_round3 val_rank val_score skipped_clips bad_steps"
-).split()
-
-
-class Dataset:
-    """What the engine asks of a training set: `len`, and a `Clip` by index.
-
-    An optional `refresh()` returns the present number of clips of a store that grows.
-    """
-
-    def __len__(self) -> int:
-        raise NotImplementedError
-
-    def __getitem__(self, index: int) -> Clip:
-        raise NotImplementedError
+    *(
+        "step",
+        "passes",
+        "seconds",
+        "rate",
+        "loss",
+        "interaction",
+        "round1",
+        "round2",
+        "round3",
+        "rank",
+        "gradient",
+    ),
+    *(
+        "val_round1",
+        "val_round2",
+        "val_round3",
+        "val_rank",
+        "val_score",
+        "skipped_clips",
+        "bad_steps",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -71,19 +76,23 @@ class Engine:
         self,
         network: GuidedNetwork,
         recipe: Recipe,
-        data: Dataset,
+        data: Sequence[TrainingSet],
         folder: Path,
         *,
         validator: Validator | None = None,
-        processes: Processes = Processes(),
+        processes: Processes | None = None,
         board: Board | None = None,
     ) -> None:
         self.recipe, self.data, self.folder = recipe, data, Path(folder)
-        self.validator, self.processes, self.board = validator, processes, board
+        self.validator, self.processes, self.board = (
+            validator,
+            processes or Processes(),
+            board,
+        )
         self.network = network
         self.segmenter = training_segmenter(network, recipe)
         self.parameters = trained_parameters(network, recipe)
-        processes.same_weights(network.state_dict().values())
+        self.processes.same_weights(network.state_dict().values())
         self.state = RunState(
             network,
             make_optimiser(self.parameters, recipe),
@@ -91,11 +100,6 @@ class Engine:
         )
         self.bad_in_a_row = 0
         self.log_rows: list[dict[str, float]] = []
-        if len(data) <= recipe.validation_clips:
-            raise UserError(
-                f"the training data has {len(data)} clips, and the first {recipe.validation_clips} are kept for "
-                "validation. Add clips, or lower validation_clips."
-            )
 
     # ---- running -------------------------------------------------------------------------------------------------
 
@@ -108,11 +112,7 @@ class Engine:
         log = self.folder / "log.csv"
         if log.is_file():  # rows later than the saved state are done again
             with log.open(newline="") as file:
-                self.log_rows = [
-                    row
-                    for row in csv.DictReader(file)
-                    if int(row["step"]) <= self.state.step
-                ]
+                self.log_rows = [row for row in csv.DictReader(file) if int(row["step"]) <= self.state.step]
         return True
 
     def run(self, *, stop: Callable[[], bool] = lambda: False) -> None:
@@ -130,8 +130,7 @@ class Engine:
             if self.state.step % 20 == 0:
                 self._log(collected, norm)
                 collected = []
-                if hasattr(self.data, "refresh"):
-                    self.data.refresh()
+                refresh(self.data)
             now = time.monotonic()
             if now - validated > self.recipe.validate_seconds:
                 self.validate()
@@ -155,15 +154,9 @@ class Engine:
         )
         state.optimiser.zero_grad(set_to_none=True)
         results = []
-        for index in range(
-            self.processes.rank, recipe.clips_per_step, self.processes.count
-        ):
-            generator = np.random.default_rng(
-                (recipe.seed, state.step * recipe.clips_per_step + index)
-            )
-            result = run_pass(
-                self.segmenter, self._draw(stage, generator), recipe, stage, generator
-            )
+        for index in range(self.processes.rank, recipe.clips_per_step, self.processes.count):
+            generator = np.random.default_rng((recipe.seed, state.step * recipe.clips_per_step + index))
+            result = run_pass(self.segmenter, self._draw(stage, generator), recipe, stage, generator)
             if result.loss.requires_grad:
                 (result.loss / recipe.clips_per_step).backward()
             result.loss = result.loss.detach()
@@ -193,21 +186,12 @@ class Engine:
         return float(norm)
 
     def _draw(self, stage: Stage, generator: np.random.Generator) -> Sample:
-        """A sample of a random clip; unreadable clips and those without a usable object are skipped and counted."""
-        reason = "no object was big enough"
-        for _ in range(DRAWS):
-            index = int(
-                generator.integers(self.recipe.validation_clips, len(self.data))
-            )
-            try:
-                sample = make_sample(self.data[index], self.recipe, stage, generator)
-            except (ValueError, OSError) as error:
-                reason, sample = str(error), None
-            if sample is not None:
-                return sample
-            self.state.skipped_clips += 1
-        raise UserError(
-            f"{DRAWS} clips in a row could not be trained on; the last one: {reason}."
+        """A sample of a random clip; what cannot be used is skipped and counted by the source."""
+        source = stage_source(self.data, self.recipe, stage)
+        length = int(generator.integers(stage.length[0], stage.length[1] + 1))
+        return make_sample(
+            source.clip(int(generator.integers(len(source))), generator, steps=length),
+            generator,
         )
 
     def _training_mode(self) -> None:
@@ -227,9 +211,7 @@ class Engine:
         """Validate the averaged weights, export them, and keep them as `best.pth` if they are the best so far."""
         if not self.processes.is_first:
             return None
-        present = {
-            name: value.clone() for name, value in self.network.state_dict().items()
-        }
+        present = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.network.load_state_dict(self.averaged())
         try:
             self.network.eval()
@@ -247,9 +229,7 @@ class Engine:
                 **outcome.figures,
             }
             self.state.history.append(figures)
-            self._write_row(
-                {**figures, "passes": self.state.passes, "seconds": self.state.seconds}
-            )
+            self._write_row({**figures, "passes": self.state.passes, "seconds": self.state.seconds})
         return outcome
 
     def save(self) -> None:
@@ -274,38 +254,29 @@ class Engine:
         def mean(values: Sequence[float]) -> float:
             return float(np.mean(values)) if len(values) else float("nan")
 
-        rounds = [
-            [r.round_quality[i] for r in results if len(r.round_quality) > i]
-            for i in range(3)
-        ]
+        rounds = [[r.round_quality[i] for r in results if len(r.round_quality) > i] for i in range(3)]
         state = self.state
         self._write_row(
             {
                 "step": state.step,
                 "passes": state.passes,
                 "seconds": state.seconds,
-                "rate": self.recipe.learning_rate
-                * learning_rate_factor(state.step, self.recipe),
+                "rate": self.recipe.learning_rate * learning_rate_factor(state.step, self.recipe),
                 "loss": mean([float(r.loss) for r in results]),
-                "interaction": mean(
-                    [q for r in results for q in r.interaction_quality]
-                ),
+                "interaction": mean([q for r in results for q in r.interaction_quality]),
                 "round1": mean(rounds[0]),
                 "round2": mean(rounds[1]),
                 "round3": mean(rounds[2]),
                 "rank": mean([q for r in results for q in r.rank_agreement]),
                 "gradient": norm,
-                "skipped_clips": state.skipped_clips,
+                "skipped_clips": skipped(self.data),
                 "bad_steps": state.bad_steps,
             }
         )
 
     def _write_row(self, row: dict[str, float]) -> None:
         """Append to the log, and to TensorBoard if it is there."""
-        shown = {
-            name: f"{row[name]:.5g}" if isinstance(row[name], float) else row[name]
-            for name in row
-        }
+        shown = {name: f"{row[name]:.5g}" if isinstance(row[name], float) else row[name] for name in row}
         self.log_rows.append({name: shown.get(name, "") for name in LOG_FIELDS})
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, LOG_FIELDS)
@@ -314,16 +285,9 @@ class Engine:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "log.csv").write_text(buffer.getvalue())
         if self.board is not None:
-            self.board.write(
-                {k: float(v) for k, v in row.items() if k != "step"}, int(row["step"])
-            )
+            self.board.write({k: float(v) for k, v in row.items() if k != "step"}, int(row["step"]))
 
 
 def recipe_in_words(recipe: Recipe) -> str:
     """The recipe's plain values, a line each, for the model card and the log."""
-    return "\n".join(
-        f"{f.name} = {getattr(recipe, f.name)!r}" for f in dataclasses.fields(recipe)
-    )
-
-
-__all__ = ["Dataset", "Engine", "Validation", "all_finite", "recipe_in_words"]
+    return "\n".join(f"{f.name} = {getattr(recipe, f.name)!r}" for f in dataclasses.fields(recipe))

@@ -12,9 +12,7 @@ from libs.segmenter import FrameResult
 from libs.training.recipe import LossWeights
 from networks.interface import Propagation
 
-JACCARD_OFFSET = (
-    20.0  # pixels: an absent object that is predicted absent costs next to nothing
-)
+JACCARD_OFFSET = 20.0  # pixels: an absent object that is predicted absent costs next to nothing
 RANK_MARGIN = 0.02  # frames whose J differs by less are not ranked
 RANK_SHARPNESS = 12.0
 
@@ -49,26 +47,22 @@ def logit_of(propagation: Propagation) -> Tensor:
     return torch.logit(propagation.foreground.float(), eps=1e-6)
 
 
-def mask_loss(
-    logit: Tensor, probability: Tensor, target: Tensor, weights: LossWeights
-) -> Tensor:
+def mask_loss(logit: Tensor, probability: Tensor, target: Tensor, weights: LossWeights) -> Tensor:
     """Cross entropy of each object on its own, and soft J of the settled probabilities."""
     entropy = F.binary_cross_entropy_with_logits(logit.float(), target)
-    return weights.cross_entropy * entropy + weights.jaccard * soft_jaccard(
-        probability.float(), target
-    )
+    return weights.cross_entropy * entropy + weights.jaccard * soft_jaccard(probability.float(), target)
 
 
 def carried_loss(mask: Tensor, target: Tensor) -> Tensor:
     """Of a mask carried from another frame (any stride): cross entropy and soft J against the truth at its size."""
     target = F.adaptive_avg_pool2d(target, mask.shape[-2:])
     mask = mask.float().clamp(1e-3, 1 - 1e-3)
-    return F.binary_cross_entropy(mask, target) + soft_jaccard(mask, target)
+    # Written out: F.binary_cross_entropy raises on NaN, and a step that is not finite must be skipped, not end the run.
+    entropy = -(target * mask.log() + (1 - target) * (1 - mask).log()).mean()
+    return entropy + soft_jaccard(mask, target)
 
 
-def correctness(
-    mask: Tensor, target: Tensor, size: Sequence[int]
-) -> tuple[Tensor, Tensor]:
+def correctness(mask: Tensor, target: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Share of right pixels per cell, and a weight that favours cells with anything in them; both O x 1 x h x w."""
     wrong = ((mask > 0.5) != (target > 0.5)).float()
     right = 1 - F.adaptive_avg_pool2d(wrong, size)
@@ -78,9 +72,7 @@ def correctness(
 
 def weighted_entropy(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Binary cross entropy, weighted mean."""
-    entropy = F.binary_cross_entropy_with_logits(
-        logit.float(), target, reduction="none"
-    )
+    entropy = F.binary_cross_entropy_with_logits(logit.float(), target, reduction="none")
     return (entropy * weight).sum() / weight.sum()
 
 
@@ -94,17 +86,13 @@ def propagation_loss(
     settled = probabilities[1:, None]
     loss = mask_loss(logit_of(output), settled, target, weights)
     with torch.no_grad():
-        hard = (
-            settled >= probabilities.amax(0)
-        ).float()  # O x 1 x H x W; amax is ten times faster than argmax
+        hard = (settled >= probabilities.amax(0)).float()  # O x 1 x H x W; amax is ten times faster than argmax
         true_quality = jaccard(hard, target)
     for name in ("transferred", "matched", "warped"):
         mask = getattr(output, name, None)
         if mask is not None:
             loss = loss + getattr(weights, name) * carried_loss(mask, target)
-    return loss + judgement_loss(
-        output, hard, target, true_quality, weights
-    ), true_quality
+    return loss + judgement_loss(output, hard, target, true_quality, weights), true_quality
 
 
 def judgement_loss(
@@ -119,12 +107,8 @@ def judgement_loss(
     correctness_logit = getattr(output, "correctness_logit", None)
     if correctness_logit is not None:
         right, weight = correctness(hard, target, correctness_logit.shape[-2:])
-        loss = loss + weights.correctness * weighted_entropy(
-            correctness_logit, right, weight
-        )
-        quality = F.binary_cross_entropy_with_logits(
-            output.quality_logit.float(), true_quality
-        )
+        loss = loss + weights.correctness * weighted_entropy(correctness_logit, right, weight)
+        quality = F.binary_cross_entropy_with_logits(output.quality_logit.float(), true_quality)
         loss = loss + weights.quality * quality
     else:  # a network that has only a reliability map
         right, weight = correctness(hard, target, output.reliability.shape[-2:])
@@ -155,9 +139,7 @@ def ranking_loss(scores: Sequence[Tensor], qualities: Sequence[Tensor]) -> Tenso
     return (losses * pairs).sum() / pairs.sum().clamp(min=1)
 
 
-def interaction_loss(
-    result: FrameResult, target: Tensor, weights: LossWeights
-) -> Tensor:
+def interaction_loss(result: FrameResult, target: Tensor, weights: LossWeights) -> Tensor:
     """Of the interaction branch's own mask on the annotated frame."""
     logit = result.interaction_logit.float()
     return weights.interaction * mask_loss(logit, torch.sigmoid(logit), target, weights)

@@ -31,9 +31,7 @@ from networks.interface import (
     Propagation,
 )
 
-TRAINING_OPTIONS = SegmenterOptions(
-    blend=False, storage="float32", training=True, repeat_memory=False
-)
+TRAINING_OPTIONS = SegmenterOptions(blend=False, storage="float32", training=True, repeat_memory=False)
 
 
 class TrainedNetwork(GuidedNetwork):
@@ -56,14 +54,10 @@ class TrainedNetwork(GuidedNetwork):
     def encode_frame(self, image: Tensor) -> FrameFeatures:
         return self.network.encode_frame(image)
 
-    def interact(
-        self, image: Tensor, features: FrameFeatures, planes: Tensor
-    ) -> Interaction:
+    def interact(self, image: Tensor, features: FrameFeatures, planes: Tensor) -> Interaction:
         return self.network.interact(image, features, planes)
 
-    def memorise(
-        self, features: FrameFeatures, interaction: Interaction
-    ) -> MemoryEntry:
+    def memorise(self, features: FrameFeatures, interaction: Interaction) -> MemoryEntry:
         return self.network.memorise(features, interaction)
 
     def propagate(
@@ -90,25 +84,15 @@ class PassResult:
     """What a pass gives: the loss with its graph, and plain figures."""
 
     loss: Tensor
-    interaction_quality: list[float] = field(
-        default_factory=list
-    )  # mean J of annotated frames after annotating
-    round_quality: list[float] = field(
-        default_factory=list
-    )  # per round, mean J over all frames
-    rank_agreement: list[float] = field(
-        default_factory=list
-    )  # per round, share of frame pairs ranked rightly
+    interaction_quality: list[float] = field(default_factory=list)  # mean J of annotated frames after annotating
+    round_quality: list[float] = field(default_factory=list)  # per round, mean J over all frames
+    rank_agreement: list[float] = field(default_factory=list)  # per round, share of frame pairs ranked rightly
 
 
 def training_segmenter(network: GuidedNetwork, recipe: Recipe) -> Segmenter:
     """The segmenter that `run_pass` drives; made once, it goes through all parameters."""
-    precision = (
-        None if recipe.precision == "float32" else getattr(torch, recipe.precision)
-    )
-    return Segmenter(
-        TrainedNetwork(network), options=TRAINING_OPTIONS, precision=precision
-    )
+    precision = None if recipe.precision == "float32" else getattr(torch, recipe.precision)
+    return Segmenter(TrainedNetwork(network), options=TRAINING_OPTIONS, precision=precision)
 
 
 def run_pass(
@@ -122,26 +106,15 @@ def run_pass(
     wrapped = segmenter.network
     wrapped.probability, wrapped.generator = stage.corruption, generator
     session = segmenter.open(ArrayFrames(sample.frames), object_ids=sample.object_ids)
-    targets = [
-        object_targets(torch.from_numpy(t), len(sample.object_ids)).to(segmenter.device)
-        for t in sample.truth
-    ]
+    targets = [object_targets(torch.from_numpy(t), len(sample.object_ids)).to(segmenter.device) for t in sample.truth]
     encode_all(segmenter, session, wrapped.network)
-    rounds = 1 + int(
-        generator.choice(
-            len(stage.rounds), p=np.array(stage.rounds) / sum(stage.rounds)
-        )
-    )
+    rounds = 1 + int(generator.choice(len(stage.rounds), p=np.array(stage.rounds) / sum(stage.rounds)))
     qualities: list[Tensor] = [torch.zeros(()) for _ in targets]
     scores = [0.0] * len(targets)
     terms: list[Tensor] = []
     result = PassResult(loss=torch.zeros(()))
     for number in range(rounds):
-        frame = (
-            sample.first_frame
-            if number == 0
-            else next_frame(qualities, scores, generator)
-        )
+        frame = sample.first_frame if number == 0 else next_frame(qualities, scores, generator)
         given = _annotation(session, sample, frame, number, recipe, stage, generator)
         if given.is_empty:
             break
@@ -153,10 +126,7 @@ def run_pass(
             result.interaction_quality.append(collected.interaction_quality)
         result.round_quality.append(float(torch.stack(qualities).mean()))
         if len(collected.scores) > 1:
-            terms.append(
-                recipe.loss.ranking
-                * ranking_loss(collected.scores, collected.qualities)
-            )
+            terms.append(recipe.loss.ranking * ranking_loss(collected.scores, collected.qualities))
             result.rank_agreement += _agreement(collected.scores, collected.qualities)
     result.loss = torch.stack(terms).sum() / max(rounds, 1)
     return result
@@ -167,18 +137,14 @@ def encode_all(segmenter: Segmenter, session: Session, network: GuidedNetwork) -
     encode_frames = getattr(network, "encode_frames", None)
     if encode_frames is None:
         return
-    images = torch.cat(
-        [segmenter._image(session, index) for index in range(len(session.frames))]
-    )
+    images = torch.cat([segmenter._image(session, index) for index in range(len(session.frames))])
     with segmenter._compute():
         features = encode_frames(images)
     for index, entry in enumerate(features):
         session.features.get(index, lambda _, entry=entry: entry)
 
 
-def next_frame(
-    qualities: Sequence[Tensor], scores: Sequence[float], generator: np.random.Generator
-) -> int:
+def next_frame(qualities: Sequence[Tensor], scores: Sequence[float], generator: np.random.Generator) -> int:
     """The frame of the next round: mostly the truly worst, sometimes the one of lowest R-score, sometimes any."""
     chance = generator.random()
     if chance < 0.6:
@@ -191,13 +157,9 @@ def next_frame(
 @dataclass
 class _Round:
     terms: list[Tensor] = field(default_factory=list)
-    qualities: list[Tensor] = field(
-        default_factory=list
-    )  # mean J over objects, of every judged frame
+    qualities: list[Tensor] = field(default_factory=list)  # mean J over objects, of every judged frame
     scores: list[Tensor] = field(default_factory=list)  # R-score of the same frames
-    quality_of: dict[int, Tensor] = field(
-        default_factory=dict
-    )  # of every frame visited
+    quality_of: dict[int, Tensor] = field(default_factory=dict)  # of every frame visited
     score_of: dict[int, float] = field(default_factory=dict)
     interaction_quality: float | None = None
 
@@ -221,18 +183,14 @@ def _one_round(
         if result is first and given.mask is not None:
             quality = torch.ones(len(targets[given.frame]))
         else:
-            loss, quality = propagation_loss(
-                result.propagation, result.probabilities, targets[result.frame], weights
-            )
+            loss, quality = propagation_loss(result.propagation, result.probabilities, targets[result.frame], weights)
             frame_terms.append(loss)
             collected.scores.append(result.propagation.score)
             collected.qualities.append(quality.mean())
         collected.quality_of[result.frame] = quality.mean()
         collected.score_of[result.frame] = result.score
         if result is first:
-            collected.interaction_quality = (
-                float(quality.mean()) if given.mask is None else None
-            )
+            collected.interaction_quality = float(quality.mean()) if given.mask is None else None
     if frame_terms:
         terms.append(torch.stack(frame_terms).mean())
     collected.terms = terms
@@ -252,9 +210,7 @@ def _annotation(
     if number == 0 and generator.random() < stage.finished_mask:
         return FrameAnnotation(frame, mask=truth)
     prediction = None if number == 0 else session.mask(frame)
-    return annotate(
-        frame, truth, prediction, sample.object_ids, generator, recipe.style
-    )
+    return annotate(frame, truth, prediction, sample.object_ids, generator, recipe.style)
 
 
 def _agreement(scores: Sequence[Tensor], qualities: Sequence[Tensor]) -> list[float]:

@@ -19,9 +19,7 @@ class LossWeights:
 
     cross_entropy: float = 2.0
     jaccard: float = 1.0
-    interaction: float = (
-        0.7  # of the same two terms on the interaction branch's own mask
-    )
+    interaction: float = 0.7  # of the same two terms on the interaction branch's own mask
     transferred: float = 0.3
     matched: float = 0.15
     warped: float = 0.15
@@ -43,13 +41,10 @@ class Stage:
         288,
     )  # height and width of the network's input, multiples of 32
     max_objects: int = 2
-    finished_mask: float = (
-        0.2  # probability that round 1 gives the true mask instead of strokes
-    )
-    corruption: float = (
-        0.3  # probability that a neighbour's mask is damaged before it is used
-    )
-    data: tuple[str, ...] = ()  # data sets by name; empty: all that were given
+    stride: int = 2  # frames of the video between two frames of a clip, at most
+    finished_mask: float = 0.2  # probability that round 1 gives the true mask instead of strokes
+    corruption: float = 0.3  # probability that a neighbour's mask is damaged before it is used
+    data: tuple[str, ...] = ()  # kinds of training sets (libs/training/data.py); empty: all that were given
 
 
 @dataclass(frozen=True)
@@ -70,17 +65,14 @@ class Recipe:
     gradient_norm: float = 1.0
     average_decay: float = 0.998  # of the exponential moving average of the weights
     precision: str = "float32"
-    stride: int = 3  # frames between two frames of a clip, at most
-    crop: tuple[float, float] = (0.7, 1.0)  # side of the crop relative to the frame
-    flip: float = 0.5
-    reverse: float = 0.5
-    colour: float = 0.15  # strength of the colour jitter
+    smallest_crop: float = 0.65  # side of the crop relative to the frame, at least
+    colour: float = 0.4  # strength of the colour jitter
     style: UserStyle = field(default_factory=UserStyle)
     loss: LossWeights = field(default_factory=LossWeights)
     bad_steps_allowed: int = 20  # steps in a row with a loss that is not finite
     save_seconds: float = 180
     validate_seconds: float = 900
-    validation_clips: int = 8  # the first clips of the data are never trained on
+    validation_clips: int = 8
     seed: int = 1
 
     def stage_at(self, step: int) -> Stage:
@@ -96,20 +88,12 @@ class Recipe:
 def load_recipe(name: str, **changes: Any) -> Recipe:
     """The recipe of that name with some plain fields replaced.  Raises `UserError` for unknown names or bad values."""
     if name not in RECIPES:
-        raise UserError(
-            f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}."
-        )
+        raise UserError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}.")
     recipe = importlib.import_module(f"libs.training.recipes.{name}").RECIPE
-    plain = {
-        f.name: f.type
-        for f in dataclasses.fields(Recipe)
-        if f.type in ("int", "float", "str")
-    }
+    plain = {f.name: f.type for f in dataclasses.fields(Recipe) if f.type in ("int", "float", "str")}
     unknown = sorted(set(changes) - set(plain))
     if unknown:
-        raise UserError(
-            f"a recipe has no plain setting {unknown[0]!r}; there are {', '.join(sorted(plain))}."
-        )
+        raise UserError(f"a recipe has no plain setting {unknown[0]!r}; there are {', '.join(sorted(plain))}.")
     recipe = dataclasses.replace(recipe, **changes)
     check_recipe(recipe)
     return recipe
@@ -118,15 +102,9 @@ def load_recipe(name: str, **changes: Any) -> Recipe:
 def check_recipe(recipe: Recipe) -> None:
     """Raise `UserError` if the recipe cannot be run."""
     if not recipe.stages or recipe.steps < 1 or recipe.clips_per_step < 1:
-        raise UserError(
-            f"recipe {recipe.name}: it needs stages, and at least one step of one clip."
-        )
+        raise UserError(f"recipe {recipe.name}: it needs stages, and at least one step of one clip.")
     for stage in recipe.stages:
         if any(n % 32 for n in stage.size):
-            raise UserError(
-                f"recipe {recipe.name}: the input size {stage.size} is not a multiple of 32."
-            )
+            raise UserError(f"recipe {recipe.name}: the input size {stage.size} is not a multiple of 32.")
         if not 1 <= stage.length[0] <= stage.length[1]:
-            raise UserError(
-                f"recipe {recipe.name}: the clip length {stage.length} is not a range."
-            )
+            raise UserError(f"recipe {recipe.name}: the clip length {stage.length} is not a range.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,6 @@ class RunState:
     seconds: float = 0.0  # of computing, over all resumed parts
     best: float = -1.0  # best validation figure
     bad_steps: int = 0  # skipped because the loss was not finite
-    skipped_clips: int = 0
     history: list[dict[str, float]] = field(default_factory=list)  # validation figures
 
     def save(self, path: Path, recipe: Recipe) -> None:
@@ -78,16 +76,10 @@ class RunState:
             self.network.load_state_dict(content["network"])
             self.optimiser.load_state_dict(content["optimiser"])
         except (RuntimeError, ValueError) as error:
-            raise UserError(
-                f"{path} does not fit the recipe's network or its trained parts: {error}"
-            ) from error
+            raise UserError(f"{path} does not fit the recipe's network or its trained parts: {error}") from error
         # Weights that are trained only since this part of the run start their average at their present value.
         for name, value in self.average.values.items():
-            value.copy_(
-                content["average"].get(
-                    name, dict(self.network.named_parameters())[name].detach()
-                )
-            )
+            value.copy_(content["average"].get(name, dict(self.network.named_parameters())[name].detach()))
         self.average.count = content["average_count"]
         for name in self._plain():
             setattr(self, name, content[name])
@@ -100,7 +92,6 @@ class RunState:
             "seconds",
             "best",
             "bad_steps",
-            "skipped_clips",
             "history",
         )
 
@@ -110,17 +101,11 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails anywhere in the decoder
-        raise UserError(
-            f"{path} cannot be read as a training state ({error}). Delete it to start afresh."
-        ) from error
+        raise UserError(f"{path} cannot be read as a training state ({error}). Delete it to start afresh.") from error
     if not isinstance(content, dict) or content.get("format") != "gis-training":
-        raise UserError(
-            f"{path} is no training state. Delete it to start afresh, or choose another output folder."
-        )
+        raise UserError(f"{path} is no training state. Delete it to start afresh, or choose another output folder.")
     if content.get("version") != STATE_VERSION:
-        raise UserError(
-            f"{path} was written by another version of the training code ({content.get('version')})."
-        )
+        raise UserError(f"{path} was written by another version of the training code ({content.get('version')}).")
     return content
 
 
@@ -141,27 +126,19 @@ def trained_parameters(network: nn.Module, recipe: Recipe) -> dict[str, nn.Param
     """Freeze the backbone but for `recipe.unfrozen`; returns the trained parameters by name."""
     trained = {}
     for name, parameter in network.named_parameters():
-        free = (
-            not is_backbone(name) or name.startswith(recipe.unfrozen)
-            if recipe.unfrozen
-            else not is_backbone(name)
-        )
+        free = not is_backbone(name) or name.startswith(recipe.unfrozen) if recipe.unfrozen else not is_backbone(name)
         parameter.requires_grad_(free)
         if free:
             trained[name] = parameter
     return trained
 
 
-def make_optimiser(
-    parameters: dict[str, nn.Parameter], recipe: Recipe
-) -> torch.optim.AdamW:
+def make_optimiser(parameters: dict[str, nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
     """AdamW; no weight decay on biases, norms and scalars, a smaller rate for the backbone.
 
     All four groups are always there, so that a state can be resumed after more of the backbone is unfrozen.
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {
-        (b, d): [] for b in (False, True) for d in (False, True)
-    }
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {(b, d): [] for b in (False, True) for d in (False, True)}
     for name, parameter in parameters.items():
         groups[is_backbone(name), parameter.dim() > 1].append(parameter)
     return torch.optim.AdamW(
@@ -181,8 +158,3 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     """Give every group its share of `rate`."""
     for group in optimiser.param_groups:
         group["lr"] = rate * group["scale"]
-
-
-def all_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether every number in the tensors is finite."""
-    return all(bool(torch.isfinite(t).all()) for t in tensors)

@@ -70,9 +70,7 @@ class SameConv(nn.Conv2d):
         groups: int = 1,
     ) -> None:
         padding = kernel // 2 if stride == 1 else 0
-        super().__init__(
-            inputs, outputs, kernel, stride=stride, padding=padding, groups=groups
-        )
+        super().__init__(inputs, outputs, kernel, stride=stride, padding=padding, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.stride[0] > 1:
@@ -83,9 +81,7 @@ class SameConv(nn.Conv2d):
 class InvertedResidual(nn.Module):
     """1x1 expansion, depthwise convolution, 1x1 projection; added to its input where the shapes agree."""
 
-    def __init__(
-        self, inputs: int, outputs: int, *, kernel: int, stride: int, expansion: int
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, *, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = inputs * expansion
         self.expand = SameConv(inputs, hidden, 1) if expansion > 1 else None
@@ -109,11 +105,7 @@ class EfficientNetLite0(nn.Module):
         for repeats, kernel, stride, expansion, outputs in STAGES:
             for repeat in range(repeats):
                 step = stride if repeat == 0 else 1
-                blocks.append(
-                    InvertedResidual(
-                        inputs, outputs, kernel=kernel, stride=step, expansion=expansion
-                    )
-                )
+                blocks.append(InvertedResidual(inputs, outputs, kernel=kernel, stride=step, expansion=expansion))
                 inputs = outputs
         self.blocks = nn.ModuleList(blocks)
 
@@ -129,9 +121,7 @@ class EfficientNetLite0(nn.Module):
 def fold_batch_norm(weight: Tensor, norm: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Weight and bias of the convolution that equals bias-free convolution + batch normalisation at test time."""
     scale = norm["weight"] / torch.sqrt(norm["running_var"] + BATCH_NORM_EPSILON)  # C
-    return weight * scale[:, None, None, None], norm["bias"] - norm[
-        "running_mean"
-    ] * scale
+    return weight * scale[:, None, None, None], norm["bias"] - norm["running_mean"] * scale
 
 
 def load_pretrained(backbone: EfficientNetLite0, weights: dict[str, Tensor]) -> None:

@@ -51,9 +51,7 @@ class FrameEncoder(nn.Module):
         """`image` B x 3 x H x W normalised -> the features of each of the B frames."""
         pyramid = self.backbone(image.contiguous(memory_format=torch.channels_last))
         deep = upsample(self.level32(pyramid.stride32), 2)
-        linear = self.level8(pyramid.stride8) + upsample(
-            self.level16(pyramid.stride16) + deep, 2
-        )  # B x 96 x h x w
+        linear = self.level8(pyramid.stride8) + upsample(self.level16(pyramid.stride16) + deep, 2)  # B x 96 x h x w
         mixed = F.relu(self.mix(F.relu(linear)))
         both = torch.cat([linear, mixed], 1)
         batch = CompactFeatures(
@@ -66,7 +64,4 @@ class FrameEncoder(nn.Module):
             local_key=F.normalize(self.local_key(both).float(), dim=1),
             value=self.value(both).float(),
         )
-        return [
-            batch.map(lambda tensor, i=i: tensor[i : i + 1])
-            for i in range(image.shape[0])
-        ]
+        return [batch.map(lambda tensor, i=i: tensor[i : i + 1]) for i in range(image.shape[0])]

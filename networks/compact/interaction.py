@@ -23,9 +23,7 @@ class InteractionBranch(nn.Module):
         super().__init__()
         c = config
         self.log_temperature = nn.Parameter(torch.tensor(12.0).log())
-        self.log_reach = nn.Parameter(
-            torch.tensor(8.0).log()
-        )  # cells over which a stroke also counts by nearness
+        self.log_reach = nn.Parameter(torch.tensor(8.0).log())  # cells over which a stroke also counts by nearness
         self.planes4 = conv(3, 16, stride=2)
         self.planes8 = conv(16, 32, stride=2)
         self.context = conv(c.context_channels, c.trunk_channels, 1)
@@ -51,9 +49,7 @@ class InteractionBranch(nn.Module):
         planes2 = F.avg_pool2d(planes, 2)
         planes8 = self.planes8(F.relu(self.planes4(planes2)))  # O x 32 x h x w
         similar = self._similarity(features, planes)  # O x 8 x h x w
-        inputs = self.evidence(torch.cat([F.relu(planes8), similar], 1)) + self.context(
-            features.context
-        )
+        inputs = self.evidence(torch.cat([F.relu(planes8), similar], 1)) + self.context(features.context)
         trunk = self.trunk(inputs)
         prior4 = upsample(similar[:, :2], 2)  # O x 2 x H/4 x W/4
         coarse = torch.cat([prior4, F.avg_pool2d(planes2[:, :1], 2)], 1)
@@ -64,9 +60,7 @@ class InteractionBranch(nn.Module):
             planes2,
             (prior4, 3 * planes2[:, :1]),
         )  # O x 1 x H x W
-        return Interaction(
-            mask_logit=logit, object_feature=self.object_feature(F.relu(trunk))
-        )
+        return Interaction(mask_logit=logit, object_feature=self.object_feature(F.relu(trunk)))
 
     def _similarity(self, features: CompactFeatures, planes: Tensor) -> Tensor:
         """O x 8 x h x w: evidence for the object by likeness alone, and by likeness and nearness, each first as a
@@ -96,12 +90,8 @@ class InteractionBranch(nn.Module):
                 torch.log(likeness + AFFINITY_FLOOR),
                 torch.log(close + AFFINITY_FLOOR),
             ]  # each O x 2 x P
-        logits = [
-            (p[:, :1] - p[:, 1:] - 1.0).clamp(-PRIOR_LIMIT, PRIOR_LIMIT) for p in parts
-        ]
-        evidence = torch.cat(
-            [*logits, parts[0] / 4, parts[1] / 4, smooth[:, None], previous], 1
-        )  # O x 8 x P
+        logits = [(p[:, :1] - p[:, 1:] - 1.0).clamp(-PRIOR_LIMIT, PRIOR_LIMIT) for p in parts]
+        evidence = torch.cat([*logits, parts[0] / 4, parts[1] / 4, smooth[:, None], previous], 1)  # O x 8 x P
         return evidence.unflatten(2, (height, width))
 
     def _nearness(self, height: int, width: int, cells: Tensor) -> Tensor:

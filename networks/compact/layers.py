@@ -6,14 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PROBABILITY_FLOOR = (
-    0.02  # a mask used as evidence is never fully certain: its logit stays within +-3.9
-)
+PROBABILITY_FLOOR = 0.02  # a mask used as evidence is never fully certain: its logit stays within +-3.9
 
 
-def conv(
-    inputs: int, outputs: int, kernel: int = 3, *, stride: int = 1, gain: float = 1.0
-) -> nn.Conv2d:
+def conv(inputs: int, outputs: int, kernel: int = 3, *, stride: int = 1, gain: float = 1.0) -> nn.Conv2d:
     """Convolution that keeps the size (or halves it), He-initialised; `gain` 0 makes a branch start as nothing."""
     layer = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -121,9 +117,7 @@ class Decoder(nn.Module):
         self.last = conv(16, 1, gain=0.3)
         self.gates = nn.Conv2d(trunk, coarse_priors + fine_priors, 1)
         nn.init.zeros_(self.gates.weight)
-        nn.init.constant_(
-            self.gates.bias, -0.4
-        )  # softplus -> .51: two agreeing priors weigh as much as one sure one
+        nn.init.constant_(self.gates.bias, -0.4)  # softplus -> .51: two agreeing priors weigh as much as one sure one
 
     def forward(
         self,
@@ -141,12 +135,8 @@ class Decoder(nn.Module):
         skip4, skip2 = skips
         count = trunk.shape[0]
         gates = F.softplus(self.gates(trunk).float())  # O x k x H/8 x W/8
-        prior = (upsample(gates[:, : self.coarse_priors], 2) * priors[0]).sum(
-            1, keepdim=True
-        )  # stride 4
-        prior = upsample(prior, 2) + (
-            upsample(gates[:, self.coarse_priors :], 4) * priors[1]
-        ).sum(1, keepdim=True)
+        prior = (upsample(gates[:, : self.coarse_priors], 2) * priors[0]).sum(1, keepdim=True)  # stride 4
+        prior = upsample(prior, 2) + (upsample(gates[:, self.coarse_priors :], 4) * priors[1]).sum(1, keepdim=True)
         x = upsample(self.lower(trunk), 2) + self.coarse(coarse) + self.skip4(skip4)
         x = F.relu(x)
         x = F.relu(x + self.middle(x))

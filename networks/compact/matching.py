@@ -58,9 +58,7 @@ class Transferred:
 
     feature: Tensor  # O x 24 x h x w
     mask: Tensor  # O x 4 x h x w
-    evidence: (
-        Tensor  # 1 x 4 x h x w: reliability logit, match strength, distance, ambiguity
-    )
+    evidence: Tensor  # 1 x 4 x h x w: reliability logit, match strength, distance, ambiguity
     frame_mask: Tensor  # N x O x 4 x h x w, each annotated frame's own answer
     frame_reliability: Tensor  # N x 1 x h x w, logit of its being right
 
@@ -78,23 +76,15 @@ class GlobalTransfer(nn.Module):
         super().__init__()
         self.config = config
         self.log_temperature = nn.Parameter(torch.tensor(16.0).log())
-        self.reliability = nn.Sequential(
-            nn.Conv2d(5, 16, 1), nn.ReLU(), nn.Conv2d(16, 1, 1)
-        )
+        self.reliability = nn.Sequential(nn.Conv2d(5, 16, 1), nn.ReLU(), nn.Conv2d(16, 1, 1))
         self.reliability_weight = nn.Parameter(torch.tensor(0.5))
 
-    def forward(
-        self, query: CompactFeatures, memory: Sequence[CompactEntry]
-    ) -> Transferred:
+    def forward(self, query: CompactFeatures, memory: Sequence[CompactEntry]) -> Transferred:
         answers = [self._read(query, entry) for entry in memory]
-        features, masks, logits, evidence = (
-            torch.stack(part) for part in zip(*answers, strict=True)
-        )  # N x ...
+        features, masks, logits, evidence = (torch.stack(part) for part in zip(*answers, strict=True))  # N x ...
         strength = evidence[:, 1:2]  # N x 1 x h x w, logarithm of the summed affinity
         # The log-sum makes this softmax start as one joint softmax over the positions of all annotated frames.
-        attention = torch.softmax(
-            strength + self.reliability_weight * logits, dim=0
-        )  # N x 1 x h x w
+        attention = torch.softmax(strength + self.reliability_weight * logits, dim=0)  # N x 1 x h x w
         weight = attention[:, None]  # N x 1 x 1 x h x w
         return Transferred(
             feature=(weight * features).sum(0),
@@ -110,14 +100,10 @@ class GlobalTransfer(nn.Module):
             frame_reliability=logits,
         )
 
-    def _read(
-        self, query: CompactFeatures, entry: CompactEntry
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _read(self, query: CompactFeatures, entry: CompactEntry) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         count, channels = entry.object_value.shape[:2]
         height, width = query.key.shape[-2:]
-        matrix = affinity(
-            rows(query.key), rows(entry.key), temperature_of(self.log_temperature)
-        )  # P x P'
+        matrix = affinity(rows(query.key), rows(entry.key), temperature_of(self.log_temperature))  # P x P'
         value = rows(entry.value)
         columns = torch.cat(
             [
@@ -129,15 +115,11 @@ class GlobalTransfer(nn.Module):
             1,
         )
         with torch.autocast(value.device.type, enabled=False):
-            moved = (
-                (matrix @ columns).t().unflatten(1, (height, width))
-            )  # columns x h x w
+            moved = (matrix @ columns).t().unflatten(1, (height, width))  # columns x h x w
         total = moved[-1:] + 1e-30
         moved = moved[:-1] / total
         first = value.shape[1]
-        feature = moved[first : first + count * channels].unflatten(
-            0, (count, channels)
-        )
+        feature = moved[first : first + count * channels].unflatten(0, (count, channels))
         mask = moved[first + count * channels :].unflatten(0, (count, 4))
         distance = (moved[:first] - query.value[0].float()) ** 2  # 16 x h x w
         strength = torch.log(total)
@@ -153,9 +135,7 @@ class GlobalTransfer(nn.Module):
             ]
         )
         logit = self.reliability(inputs[None])[0].float()  # 1 x h x w
-        evidence = torch.cat(
-            [logit, strength, distance.mean(0, True), ambiguity]
-        )  # 4 x h x w
+        evidence = torch.cat([logit, strength, distance.mean(0, True), ambiguity])  # 4 x h x w
         return feature, mask, logit, evidence
 
 
@@ -181,37 +161,20 @@ class LocalTransfer(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(16.0).log())
         offset = torch.arange(-self.reach, self.reach + 1).float()
         distance = (offset[:, None] ** 2 + offset[None] ** 2).flatten()
-        self.position_bias = nn.Parameter(
-            -0.1 * distance
-        )  # small motion first, learned from there
+        self.position_bias = nn.Parameter(-0.1 * distance)  # small motion first, learned from there
 
-    def forward(
-        self, query: CompactFeatures, neighbour: CompactFeatures, mask: Tensor
-    ) -> LocalMatch:
+    def forward(self, query: CompactFeatures, neighbour: CompactFeatures, mask: Tensor) -> LocalMatch:
         """`mask` O x 4 x h x w: the neighbour's masks as quarters of cells."""
         height, width = query.local_key.shape[-2:]
         place = self._positions(height, width, mask.device)  # 2 x h x w
-        columns = torch.cat(
-            [mask.float().flatten(0, 1), place, torch.ones_like(place[:1])]
-        )  # K x h x w
-        keys = self._blocks(
-            neighbour.local_key[0].float()
-        )  # blocks x window positions x 32
+        columns = torch.cat([mask.float().flatten(0, 1), place, torch.ones_like(place[:1])])  # K x h x w
+        keys = self._blocks(neighbour.local_key[0].float())  # blocks x window positions x 32
         values = self._blocks(columns)  # blocks x window positions x K
-        queries = (
-            query.local_key[0]
-            .float()
-            .permute(1, 2, 0)
-            .reshape(len(keys), self.block * width, -1)
-        )
+        queries = query.local_key[0].float().permute(1, 2, 0).reshape(len(keys), self.block * width, -1)
         temperature = temperature_of(self.log_temperature)
         with torch.autocast(mask.device.type, enabled=False):
-            bias = (self._window(width) - temperature)[
-                None
-            ]  # 1 x query positions x window positions
-            matrix = torch.baddbmm(
-                bias, queries * temperature, keys.transpose(1, 2)
-            ).exp_()
+            bias = (self._window(width) - temperature)[None]  # 1 x query positions x window positions
+            matrix = torch.baddbmm(bias, queries * temperature, keys.transpose(1, 2)).exp_()
             # Rows outside the frame carry zeros, also in the column of ones: they count for nothing.
             moved = matrix @ values  # blocks x query positions x K
         moved = moved.reshape(height, width, -1).permute(2, 0, 1)  # K x h x w
@@ -230,9 +193,7 @@ class LocalTransfer(nn.Module):
     def _blocks(self, x: Tensor) -> Tensor:
         """C x h x w -> blocks x ((block + 2 reach) * w) x C: the neighbour's rows that each block of queries sees."""
         padded = F.pad(x, (0, 0, self.reach, self.reach))
-        windows = padded.unfold(
-            1, self.block + 2 * self.reach, self.block
-        )  # C x blocks x w x rows
+        windows = padded.unfold(1, self.block + 2 * self.reach, self.block)  # C x blocks x w x rows
         return windows.permute(1, 3, 2, 0).flatten(1, 2)
 
     def _window(self, width: int) -> Tensor:
@@ -245,13 +206,8 @@ class LocalTransfer(nn.Module):
         dy = near_row[None] - query_row[:, None]  # block x rows, 0 .. side - 1 inside
         column = torch.arange(width)
         dx = column[None] - column[:, None] + self.reach  # w x w
-        inside = ((dy >= 0) & (dy < side))[:, None, :, None] & (
-            (dx >= 0) & (dx < side)
-        )[None, :, None, :]
-        index = (
-            dy.clamp(0, side - 1)[:, None, :, None] * side
-            + dx.clamp(0, side - 1)[None, :, None, :]
-        )
+        inside = ((dy >= 0) & (dy < side))[:, None, :, None] & ((dx >= 0) & (dx < side))[None, :, None, :]
+        index = dy.clamp(0, side - 1)[:, None, :, None] * side + dx.clamp(0, side - 1)[None, :, None, :]
         weight = self.position_bias.float()[index.to(device)]  # block x w x rows x w
         return weight.masked_fill(~inside.to(device), OUTSIDE).flatten(2).flatten(0, 1)
 
@@ -260,9 +216,7 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
     """Sample `x` (A x C x m x n, any stride) where `flow` (1 x 2 x h x w, offsets in cells of the coarse grid) points."""
     height, width = x.shape[-2:]
     cell_height, cell_width = flow.shape[-2:]
-    fine = F.interpolate(
-        flow.float(), size=(height, width), mode="bilinear", align_corners=False
-    )[0]  # 2 x m x n
+    fine = F.interpolate(flow.float(), size=(height, width), mode="bilinear", align_corners=False)[0]  # 2 x m x n
     y = (torch.arange(height, device=x.device) + 0.5) * (2 / height) - 1
     x_axis = (torch.arange(width, device=x.device) + 0.5) * (2 / width) - 1
     grid = torch.stack(
@@ -274,6 +228,4 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
     )
     grid = grid.expand(x.shape[0], -1, -1, -1)
     with torch.autocast(x.device.type, enabled=False):
-        return F.grid_sample(
-            x.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
-        )
+        return F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)

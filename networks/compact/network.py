@@ -31,9 +31,7 @@ class CompactGIS(GuidedNetwork):
     )  # the backbone's own scaling
     image_std: ClassVar[tuple[float, float, float]] = (128 / 255, 128 / 255, 128 / 255)
     preferred_short_side: ClassVar[int | None] = 240
-    negatives_everywhere: ClassVar[bool] = (
-        True  # also a background stroke beside the mask is evidence
-    )
+    negatives_everywhere: ClassVar[bool] = True  # also a background stroke beside the mask is evidence
     memory_class: ClassVar[type[CompactEntry]] = CompactEntry
 
     def __init__(self, config: CompactConfig | None = None) -> None:
@@ -43,9 +41,7 @@ class CompactGIS(GuidedNetwork):
         self.interaction = InteractionBranch(self.config)
         self.memoriser = Memoriser(self.config)
         self.propagation = PropagationBranch(self.config)
-        self.to(
-            memory_format=torch.channels_last
-        )  # half the time of the other layout on a CPU
+        self.to(memory_format=torch.channels_last)  # half the time of the other layout on a CPU
 
     def encode_frames(self, images: Tensor) -> list[CompactFeatures]:
         """B x 3 x H x W -> the features of each frame; one batch is cheaper than B calls."""
@@ -54,14 +50,10 @@ class CompactGIS(GuidedNetwork):
     def encode_frame(self, image: Tensor) -> CompactFeatures:
         return self.encoder(image)[0]
 
-    def interact(
-        self, image: Tensor, features: CompactFeatures, planes: Tensor
-    ) -> Interaction:
+    def interact(self, image: Tensor, features: CompactFeatures, planes: Tensor) -> Interaction:
         return self.interaction(features, planes)
 
-    def memorise(
-        self, features: CompactFeatures, interaction: Interaction
-    ) -> CompactEntry:
+    def memorise(self, features: CompactFeatures, interaction: Interaction) -> CompactEntry:
         # Aggregated: where two objects claim the same pixels the memory holds the settled answer.
         foreground = aggregate(interaction.foreground)[1:, None]  # O x 1 x H x W
         return self.memoriser(features, interaction.object_feature, foreground)

@@ -21,18 +21,12 @@ from networks.interface import Propagation
 class CompactPropagation(Propagation):
     """With what training supervises besides the mask."""
 
-    transferred: Tensor | None = (
-        None  # O x 1 x H/4 x W/4, mask carried from the annotated frames
-    )
-    matched: Tensor | None = (
-        None  # O x 1 x H/4 x W/4, mask carried from the neighbour by matching
-    )
+    transferred: Tensor | None = None  # O x 1 x H/4 x W/4, mask carried from the annotated frames
+    matched: Tensor | None = None  # O x 1 x H/4 x W/4, mask carried from the neighbour by matching
     warped: Tensor | None = None  # O x 1 x H/2 x W/2, the neighbour's mask warped
     correctness_logit: Tensor | None = None  # O x 1 x h x w, of the final mask
     quality_logit: Tensor | None = None  # O, predicted J
-    frame_masks: Tensor | None = (
-        None  # N x O x 1 x H/4 x W/4, what each annotated frame says
-    )
+    frame_masks: Tensor | None = None  # N x O x 1 x H/4 x W/4, what each annotated frame says
     frame_reliability: Tensor | None = None  # N x 1 x h x w, logit of its being right
 
 
@@ -68,9 +62,7 @@ class PropagationBranch(nn.Module):
         count = neighbour_foreground.shape[0]
         transferred = self.global_transfer(query, memory)
         half = F.avg_pool2d(neighbour_foreground.float(), 2)  # O x 1 x H/2 x W/2
-        local = self.local_transfer(
-            query, neighbour, F.pixel_unshuffle(F.avg_pool2d(half, 2), 2)
-        )
+        local = self.local_transfer(query, neighbour, F.pixel_unshuffle(F.avg_pool2d(half, 2), 2))
         warped = warp(half, local.flow)  # O x 1 x H/2 x W/2
         # Where the two frames agree after the motion: shared by all objects.
         difference = query.detail.float() - warp(neighbour.detail, local.flow)
@@ -85,9 +77,7 @@ class PropagationBranch(nn.Module):
             ],
             1,
         )
-        rivals = torch.cat(
-            [others(m.mean(1, keepdim=True)) for m in (transferred.mask, local.mask)], 1
-        )
+        rivals = torch.cat([others(m.mean(1, keepdim=True)) for m in (transferred.mask, local.mask)], 1)
         own = [
             transferred.feature,
             transferred.mask,
@@ -95,17 +85,11 @@ class PropagationBranch(nn.Module):
             F.avg_pool2d(warped4, 2),
             rivals,
         ]
-        trunk = self.trunk(
-            self.object(torch.cat(own, 1)) + self.pair(pair) + query.query
-        )  # O x 64 x h x w
-        masks4 = torch.cat(
-            [F.pixel_shuffle(m, 2) for m in (transferred.mask, local.mask)], 1
-        )  # O x 2 x H/4 x W/4
+        trunk = self.trunk(self.object(torch.cat(own, 1)) + self.pair(pair) + query.query)  # O x 64 x h x w
+        masks4 = torch.cat([F.pixel_shuffle(m, 2) for m in (transferred.mask, local.mask)], 1)  # O x 2 x H/4 x W/4
         coarse = torch.cat([masks4, warped4, agreement.expand(count, -1, -1, -1)], 1)
         priors = evidence(masks4), evidence(warped)
-        logit = self.decoder(
-            trunk, (query.skip4, query.skip2), coarse, warped, priors
-        )  # O x 1 x H x W
+        logit = self.decoder(trunk, (query.skip4, query.skip2), coarse, warped, priors)  # O x 1 x H x W
         foreground = torch.sigmoid(logit)
         quality = self.quality(
             trunk,
@@ -125,9 +109,7 @@ class PropagationBranch(nn.Module):
             warped=warped,
             correctness_logit=quality.correctness_logit,
             quality_logit=quality.quality_logit,
-            frame_masks=torch.stack(
-                [F.pixel_shuffle(m, 2) for m in transferred.frame_mask]
-            ),
+            frame_masks=torch.stack([F.pixel_shuffle(m, 2) for m in transferred.frame_mask]),
             frame_reliability=transferred.frame_reliability,
         )
 
@@ -141,13 +123,9 @@ class Memoriser(nn.Module):
         self.context = conv(c.context_channels, c.object_channels, 1)
         self.object = conv(2 * c.object_channels + 4, c.object_channels)
 
-    def forward(
-        self, features: CompactFeatures, object_feature: Tensor, foreground: Tensor
-    ) -> CompactEntry:
+    def forward(self, features: CompactFeatures, object_feature: Tensor, foreground: Tensor) -> CompactEntry:
         """`foreground` O x 1 x H x W in [0, 1], `object_feature` O x 24 x h x w."""
         mask = cells(foreground.float())  # O x 4 x h x w
         context = F.relu(self.context(features.context)).expand(len(mask), -1, -1, -1)
         value = self.object(torch.cat([context, object_feature, mask], 1))
-        return CompactEntry(
-            key=features.key, value=features.value, object_value=value, mask=mask
-        )
+        return CompactEntry(key=features.key, value=features.value, object_value=value, mask=mask)

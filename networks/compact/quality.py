@@ -15,9 +15,7 @@ HIDDEN = 32
 class Quality:
     """Judgement of one frame's masks."""
 
-    correctness_logit: (
-        Tensor  # O x 1 x h x w, logit of the share of a cell's pixels that are right
-    )
+    correctness_logit: Tensor  # O x 1 x h x w, logit of the share of a cell's pixels that are right
     quality_logit: Tensor  # O, logit of each object's J
     reliability: Tensor  # 1 x 1 x h x w, in (0, 1]: all objects right
     score: Tensor  # scalar, R-score
@@ -35,9 +33,7 @@ class QualityHead(nn.Module):
         self.cell = nn.Conv2d(trunk + 9, HIDDEN, 1)
         self.correct = nn.Conv2d(HIDDEN, 1, 1)
         nn.init.constant_(self.correct.bias, 2.0)
-        self.frame = nn.Sequential(
-            nn.Linear(2 * HIDDEN + 2, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1)
-        )
+        self.frame = nn.Sequential(nn.Linear(2 * HIDDEN + 2, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
         nn.init.zeros_(self.frame[-1].weight)
         nn.init.zeros_(self.frame[-1].bias)
 
@@ -66,17 +62,11 @@ class QualityHead(nn.Module):
         sums = (1, 2, 3)
         hit, false_positive = (p * right).sum(sums), (p * (1 - right)).sum(sums)
         miss = ((1 - p) * (1 - right)).sum(sums)
-        counted = torch.logit(
-            ((hit + 0.2) / (hit + false_positive + miss + 0.4)).clamp(0.01, 0.99)
-        )  # O
+        counted = torch.logit(((hit + 0.2) / (hit + false_positive + miss + 0.4)).clamp(0.01, 0.99))  # O
         area = p.sum(sums)
         inside = (hidden * p).sum((2, 3)) / (area[:, None] + 0.5)  # O x 32
-        border = (hidden * p * (1 - p)).sum((2, 3)) / (
-            (p * (1 - p)).sum((2, 3)) + 0.5
-        )  # O x 32
-        pooled = torch.cat(
-            [inside, border, counted[:, None] / 2, torch.log1p(area)[:, None] / 4], 1
-        )
+        border = (hidden * p * (1 - p)).sum((2, 3)) / ((p * (1 - p)).sum((2, 3)) + 0.5)  # O x 32
+        pooled = torch.cat([inside, border, counted[:, None] / 2, torch.log1p(area)[:, None] / 4], 1)
         quality_logit = counted + self.frame(pooled)[:, 0].float()  # O
         reliability = right.prod(dim=0, keepdim=True)  # 1 x 1 x h x w
         union = p.amax(0, keepdim=True)

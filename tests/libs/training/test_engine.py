@@ -1,0 +1,123 @@
+"""Steps, resuming, averaging, validation, bad numbers."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dataset_torch.errors import UserError
+from libs.checkpoints import load_network
+from libs.training.engine import Engine, Validation
+from libs.training.state import learning_rate_factor, make_optimiser, read_state, trained_parameters
+from networks.compact import CompactGIS
+from tests.libs.training.toys import squares, tiny_recipe
+
+
+def new_engine(folder: Path, **changes: object) -> Engine:
+    torch.manual_seed(0)
+    return Engine(CompactGIS(), tiny_recipe(**changes), squares(), folder)
+
+
+def weights(engine: Engine) -> dict[str, Tensor]:
+    return {**engine.network.state_dict(), **{f"average {k}": v for k, v in engine.state.average.values.items()}}
+
+
+def test_a_resumed_run_gives_the_same_weights_to_the_bit(tmp_path: Path) -> None:
+    whole = new_engine(tmp_path / "whole")
+    for _ in range(3):
+        whole.step()
+    first = new_engine(tmp_path / "parts")
+    first.step()
+    first.save()
+    first.step()  # done after the last save, so a kill loses it
+    second = new_engine(tmp_path / "parts")
+    assert second.resume() and second.state.step == 1
+    second.step()
+    second.step()
+    expected, found = weights(whole), weights(second)
+    assert set(expected) == set(found)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_steps_change_the_heads_and_leave_the_backbone(tmp_path: Path) -> None:
+    engine = new_engine(tmp_path)
+    before = {name: value.clone() for name, value in engine.network.state_dict().items()}
+    engine.step()
+    changed = {n for n, v in engine.network.state_dict().items() if not torch.equal(v, before[n])}
+    assert changed and not any("backbone" in name for name in changed)
+    assert {name.split(".")[0] for name in changed} == {"encoder", "interaction", "memoriser", "propagation"}
+
+
+def test_unfrozen_parts_of_the_backbone_learn_at_their_own_rate() -> None:
+    recipe = tiny_recipe(unfrozen=("encoder.backbone.blocks.10.",))
+    network = CompactGIS()
+    trained = trained_parameters(network, recipe)
+    assert "encoder.backbone.blocks.10.expand.weight" in trained and "encoder.backbone.stem.weight" not in trained
+    assert not network.encoder.backbone.stem.weight.requires_grad
+    groups = make_optimiser(trained, recipe).param_groups
+    assert [(g["scale"], g["weight_decay"]) for g in groups] == [(1, 0), (1, 1e-4), (0.1, 0), (0.1, 1e-4)]
+    assert len(groups[2]["params"]) == len(groups[3]["params"]) == 3  # expand, depthwise, project
+
+
+def test_the_learning_rate_warms_up_and_falls_to_its_last_value() -> None:
+    recipe = tiny_recipe(steps=100, warm_up_steps=10, final_rate=0.1)
+    assert learning_rate_factor(0, recipe) == pytest.approx(0.1)
+    assert learning_rate_factor(50, recipe) == pytest.approx(0.55)
+    assert learning_rate_factor(100, recipe) == pytest.approx(0.1)
+
+
+def test_a_loss_that_is_not_finite_is_skipped_then_ends_the_run(tmp_path: Path) -> None:
+    engine = new_engine(tmp_path, bad_steps_allowed=2)
+    engine.step()
+    with torch.no_grad():
+        engine.network.propagation.decoder.last.bias.fill_(float("nan"))
+    before = {name: value.clone() for name, value in engine.state.average.values.items()}
+    engine.step()
+    assert engine.state.bad_steps == 1
+    assert all(torch.equal(before[name], value) for name, value in engine.state.average.values.items())
+    with pytest.raises(UserError, match="not finite in 2 steps in a row"):
+        engine.step()
+
+
+def test_a_run_writes_log_state_and_the_best_weights(tmp_path: Path) -> None:
+    scores = iter([0.5, 0.9, 0.7])
+    seen: list[float] = []
+
+    def validator(network: CompactGIS) -> Validation:
+        assert not network.training
+        seen.append(next(scores))
+        return Validation(seen[-1], {"val_round1": seen[-1]})
+
+    torch.manual_seed(0)
+    engine = Engine(CompactGIS(), tiny_recipe(steps=3), squares(), tmp_path, validator=validator)
+    for _ in range(3):
+        engine.step()
+        before = {name: value.clone() for name, value in engine.network.state_dict().items()}
+        engine.validate()
+        after = engine.network.state_dict()
+        assert all(torch.equal(before[name], after[name]) for name in before)  # averaged weights were only lent
+        if seen[-1] == 0.9:
+            best = engine.averaged()
+            best = {name: value.clone() for name, value in best.items()}
+    engine.save()
+    assert engine.state.best == 0.9
+    kept = load_network(tmp_path / "best.pth").state_dict()
+    assert all(torch.equal(kept[name], best[name].half().float()) for name in best)  # exported in half precision
+    assert read_state(tmp_path / "state.pth")["step"] == 3
+    with (tmp_path / "log.csv").open(newline="") as file:
+        assert [row["val_round1"] for row in csv.DictReader(file)] == ["0.5", "0.9", "0.7"]
+
+
+def test_a_damaged_or_foreign_state_is_refused(tmp_path: Path) -> None:
+    engine = new_engine(tmp_path)
+    engine.save()
+    other = new_engine(tmp_path, seed=2)
+    with pytest.raises(UserError, match="seed 1, not of 'tiny' with seed 2"):
+        other.resume()
+    (tmp_path / "state.pth").write_bytes(b"no state")
+    with pytest.raises(UserError, match="Delete it to start afresh"):
+        engine.resume()

@@ -1,0 +1,53 @@
+"""Losses against figures worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from libs.training.losses import (
+    JACCARD_OFFSET,
+    RANK_SHARPNESS,
+    correctness,
+    jaccard,
+    object_targets,
+    ranking_loss,
+    soft_jaccard,
+)
+
+
+def test_targets_are_one_plane_per_object() -> None:
+    truth = torch.tensor([[0, 1], [2, 1]], dtype=torch.uint8)
+    assert object_targets(truth, 2).tolist() == [[[[0, 1], [0, 1]]], [[[0, 0], [1, 0]]]]
+
+
+def test_jaccard_of_two_empty_masks_is_one() -> None:
+    prediction = torch.tensor([[[[1.0, 1, 0, 0]]], [[[0, 0, 0, 0]]]])
+    target = torch.tensor([[[[0.0, 1, 1, 0]]], [[[0, 0, 0, 0]]]])
+    assert jaccard(prediction, target).tolist() == pytest.approx([1 / 3, 1])
+
+
+def test_soft_jaccard() -> None:
+    probability, target = torch.full((1, 1, 1, 4), 0.5), torch.tensor([[[[1.0, 1, 0, 0]]]])
+    # overlap 1, union 2 + 2 - 1 = 3
+    assert float(soft_jaccard(probability, target)) == pytest.approx(1 - (1 + JACCARD_OFFSET) / (3 + JACCARD_OFFSET))
+    assert float(soft_jaccard(target, target)) == pytest.approx(0)
+
+
+def test_correctness_counts_pixels_per_cell() -> None:
+    mask, target = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
+    mask[..., 0, 0] = 1
+    right, weight = correctness(mask, target, (2, 2))
+    assert right[0, 0].tolist() == [[0.75, 1], [1, 1]]
+    assert weight[0, 0, 0, 0] == pytest.approx(1.1)
+
+
+def test_ranking_loss_is_small_only_for_the_right_order() -> None:
+    qualities = [torch.tensor(0.9), torch.tensor(0.4)]
+    right = ranking_loss([torch.tensor(0.8), torch.tensor(0.3)], qualities)
+    wrong = ranking_loss([torch.tensor(0.3), torch.tensor(0.8)], qualities)
+    assert float(right) == pytest.approx(math.log1p(math.exp(-RANK_SHARPNESS * 0.5)), rel=1e-3)
+    assert float(wrong) == pytest.approx(math.log1p(math.exp(RANK_SHARPNESS * 0.5)), rel=1e-3)
+    assert float(ranking_loss([torch.tensor(0.3)] * 2, [torch.tensor(0.5)] * 2)) == 0  # nothing to rank

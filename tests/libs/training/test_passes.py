@@ -1,0 +1,80 @@
+"""A pass goes through the segmenter; damage and samples behave as described."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from libs.training.damage import blob, damage
+from libs.training.passes import next_frame, run_pass, training_segmenter
+from libs.training.samples import make_sample
+from libs.training.validation import mean_jaccard, rank_correlation, validate_clips
+from networks.compact import CompactGIS
+from tests.libs.training.toys import square_clip, tiny_recipe
+
+
+def test_every_head_gets_a_gradient_from_one_two_round_pass() -> None:
+    torch.manual_seed(0)
+    network, recipe = CompactGIS(), tiny_recipe()
+    network.encoder.backbone.requires_grad_(False)
+    stage = recipe.stages[0].__class__(1, (2, 2), (0, 1), size=(64, 96), finished_mask=0)
+    generator = np.random.default_rng(0)
+    result = run_pass(
+        training_segmenter(network, recipe), make_sample(square_clip(1), generator), recipe, stage, generator
+    )
+    result.loss.backward()
+    without = [n for n, p in network.named_parameters() if "backbone" not in n and p.grad is None]
+    assert without == []
+    assert len(result.round_quality) == 2 and len(result.interaction_quality) == 2
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+
+
+def test_a_finished_mask_is_the_frames_result() -> None:
+    torch.manual_seed(0)
+    network, recipe = CompactGIS(), tiny_recipe()
+    stage = recipe.stages[0].__class__(1, (1, 1), (1,), size=(64, 96), finished_mask=1)
+    generator = np.random.default_rng(0)
+    sample = make_sample(square_clip(1, length=2), generator)
+    result = run_pass(training_segmenter(network, recipe), sample, recipe, stage, generator)
+    assert result.interaction_quality == [] and result.round_quality[0] > 0.5  # the given frame alone counts 1
+
+
+def test_a_sample_keeps_the_objects_that_can_be_stroked() -> None:
+    clip = square_clip(1)
+    masks = clip.masks.copy()
+    masks[:, 0, 0] = 2  # one pixel
+    sample = make_sample(clip.__class__(clip.frames, masks, (1, 2), "two"), np.random.default_rng(0))
+    assert sample.object_ids == (1,)
+    assert set(np.unique(sample.truth)) == {0, 1}
+
+
+def test_damage_stays_a_probability_and_has_no_gradient() -> None:
+    generator = np.random.default_rng(0)
+    mask = torch.rand(2, 1, 32, 48, requires_grad=True)
+    kinds = [damage(mask, generator) for _ in range(40)]
+    assert all(d.shape == mask.shape and not d.requires_grad for d in kinds)
+    assert all(0 <= float(d.min()) and float(d.max()) <= 1 for d in kinds)
+    assert sum(torch.equal(d, mask) for d in kinds) < 5
+    assert 0 < float(blob(mask, generator).mean()) < 0.5
+
+
+def test_the_next_frame_is_mostly_the_worst() -> None:
+    generator = np.random.default_rng(0)
+    qualities, scores = [torch.tensor(v) for v in (0.9, 0.2, 0.8)], [0.1, 0.8, 0.9]
+    chosen = [next_frame(qualities, scores, generator) for _ in range(200)]
+    counts = np.bincount(chosen, minlength=3)
+    assert counts[1] > counts[0] > counts[2] > 0
+
+
+def test_validation_figures() -> None:
+    truth = np.zeros((2, 4, 4), np.uint8)
+    truth[0, :2] = 1
+    masks = np.zeros_like(truth)
+    masks[0, :1] = 1
+    assert mean_jaccard(masks, truth, [1]).tolist() == [0.5, 1]
+    assert rank_correlation(np.array([1.0, 2, 3]), np.array([2.0, 3, 9])) == 1
+    assert np.isnan(rank_correlation(np.array([1.0, 1]), np.array([2.0, 3])))
+    torch.manual_seed(0)
+    outcome = validate_clips(CompactGIS(), [square_clip(3)], rounds=2)
+    assert set(outcome.figures) == {"val_round1", "val_round2", "val_rank"}
+    assert 0 <= outcome.score <= 1

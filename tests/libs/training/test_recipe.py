@@ -1,0 +1,63 @@
+"""Recipes and command-line settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from dataset_torch.errors import UserError
+from libs.training.data import open_set
+from libs.training.recipe import RECIPES, check_recipe, load_recipe
+from tests.libs.training.toys import tiny_recipe
+from train import arguments, settings
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_passes_its_own_check(name: str) -> None:
+    recipe = load_recipe(name, steps=1000)
+    check_recipe(recipe)
+    assert recipe.name == name
+    assert sum(stage.share for stage in recipe.stages) == pytest.approx(1)
+
+
+def test_stages_follow_their_shares() -> None:
+    recipe = load_recipe("compact", steps=1000)
+    first, second, third = recipe.stages
+    assert recipe.stage_at(0) is first and recipe.stage_at(999) is third and recipe.stage_at(5000) is third
+    edge = round(first.share * 1000)
+    assert recipe.stage_at(edge - 1) is first and recipe.stage_at(edge) is second
+
+
+def test_bad_settings_are_named() -> None:
+    with pytest.raises(UserError, match="no plain setting 'stepz'"):
+        load_recipe("compact", stepz=3)
+    with pytest.raises(UserError, match="there is no recipe 'huge'"):
+        load_recipe("huge")
+    with pytest.raises(UserError, match="write NAME=VALUE"):
+        settings(["steps"])
+    with pytest.raises(UserError, match="not a multiple of 32"):
+        check_recipe(tiny_recipe(stages=(load_recipe("compact").stages[0].__class__(1, (2, 2), (1,), size=(60, 64)),)))
+
+
+def test_settings_become_numbers() -> None:
+    assert settings(["steps=10", "learning_rate=1e-3", "precision=float32"]) == {
+        "steps": 10,
+        "learning_rate": 0.001,
+        "precision": "float32",
+    }
+    assert arguments(["--data", "clips:a", "--out", "b"]).recipe == "compact"
+
+
+@pytest.mark.parametrize(
+    ("specification", "message"),
+    [
+        ("somewhere", "Write KIND:PATH"),
+        ("videos:a", "unknown training set"),
+        ("clips:a*b", "is no weight"),
+        ("clips:a*-1", "must be positive"),
+        ("images:a", "needs two folders"),
+        ("clips:/does/not/exist", "holds no rendered clips"),
+    ],
+)
+def test_a_bad_training_set_is_refused_with_the_remedy(specification: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        open_set(specification)

@@ -1,0 +1,246 @@
+"""The compact network: its limits, its parts against plain computations, its symmetries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from networks.compact import CompactConfig, CompactGIS
+from networks.compact.backbone import (
+    BATCH_NORM_EPSILON,
+    EfficientNetLite0,
+    SameConv,
+    fold_batch_norm,
+    load_pretrained,
+    pad_same,
+)
+from networks.compact.encoder import CompactFeatures
+from networks.compact.layers import cells, others
+from networks.compact.matching import OUTSIDE, GlobalTransfer, LocalTransfer, rows, warp
+from networks.compact.propagation import CompactPropagation
+from networks.interface import FrameFeatures
+
+
+@pytest.fixture(scope="module")
+def network() -> CompactGIS:
+    torch.manual_seed(0)
+    return CompactGIS().eval()
+
+
+def planes(count: int) -> Tensor:
+    values = torch.zeros(count, 3, 64, 96)
+    values[:, 0] = 0.5
+    for row in range(count):
+        values[row, 1, 10 + 12 * row : 16 + 12 * row, 20:60] = 1
+    return values
+
+
+@torch.no_grad()
+def one_step(network: CompactGIS, given: Tensor) -> CompactPropagation:
+    torch.manual_seed(1)
+    images = torch.randn(2, 3, 64, 96)
+    neighbour, query = network.encode_frames(images)
+    interaction = network.interact(images[:1], neighbour, given)
+    return network.propagate(query, neighbour, interaction.foreground, [network.memorise(neighbour, interaction)] * 2)
+
+
+def test_size_limits(network: CompactGIS) -> None:
+    count = sum(p.numel() for p in network.parameters())
+    assert count <= 8_000_000 and 2 * count <= 16_000_000  # fp16 bytes
+
+
+def test_shapes_and_ranges(network: CompactGIS) -> None:
+    output = one_step(network, planes(3))
+    assert output.foreground.shape == (3, 1, 64, 96)
+    assert output.reliability.shape == (1, 1, 8, 12)
+    assert output.score.shape == () and 0 < float(output.score) < 1
+    assert 0 <= float(output.reliability.min()) and float(output.reliability.max()) <= 1
+    assert output.quality_logit.shape == (3,) and output.frame_masks.shape == (2, 3, 1, 16, 24)
+
+
+def test_the_order_of_the_objects_does_not_matter(network: CompactGIS) -> None:
+    order = [2, 0, 1]
+    plain, turned = one_step(network, planes(3)), one_step(network, planes(3)[order])
+    assert torch.allclose(plain.foreground[order], turned.foreground, atol=1e-4)
+    assert torch.allclose(plain.score, turned.score, atol=1e-4)
+
+
+def test_frames_encoded_together_or_one_by_one_are_the_same(network: CompactGIS) -> None:
+    images = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        together, alone = network.encode_frames(images), [network.encode_frame(i[None]) for i in images]
+    for a, b in zip(together, alone):
+        for name, tensor in a.tensors().items():
+            assert tensor.shape[0] == 1
+            assert torch.allclose(tensor, b.tensors()[name], atol=1e-3), name
+
+
+def test_a_negative_stroke_alone_does_not_change_the_evidence_for_the_others(network: CompactGIS) -> None:
+    """Another object's positive stroke is a negative one for this object; its own planes stay its own."""
+    given = planes(2)
+    features = network.encode_frame(torch.randn(1, 3, 64, 96))
+    with torch.no_grad():
+        alone = network.interact(None, features, given[:1]).mask_logit
+        both = network.interact(None, features, given).mask_logit[:1]
+        told = given[:1].clone()
+        told[:, 2] = given[1:, 1]
+        negative = network.interact(None, features, told).mask_logit
+    assert not torch.allclose(alone, both, atol=1e-4)
+    assert torch.allclose(both, negative, atol=1e-4)
+
+
+def test_memory_of_one_object_alone(network: CompactGIS) -> None:
+    features = network.encode_frame(torch.randn(1, 3, 64, 96))
+    with torch.no_grad():
+        entry = network.memorise(features, network.interact(None, features, planes(3)))
+    part = entry.select_objects([2])
+    assert torch.equal(part.mask, entry.mask[2:]) and part.key is entry.key
+
+
+def test_the_configuration_decides_the_sizes() -> None:
+    small = CompactGIS(CompactConfig(window=3, key_channels=16))
+    assert one_step(small.eval(), planes(1)).foreground.shape == (1, 1, 64, 96)
+    assert small.encoder.key.out_channels == 16
+
+
+# ---- parts ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "before", "after"), [(8, 3, 0, 1), (7, 3, 1, 1), (8, 5, 1, 2), (9, 5, 2, 2)]
+)
+def test_same_padding_depends_on_the_size(size: int, kernel: int, before: int, after: int) -> None:
+    row = pad_same(torch.ones(1, 1, size, size), kernel, 2)[0, 0, before]
+    assert row.tolist() == [0] * before + [1] * size + [0] * after
+
+
+def test_folding_equals_convolution_and_batch_norm() -> None:
+    torch.manual_seed(0)
+    convolution, norm = nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4, eps=BATCH_NORM_EPSILON).eval()
+    for tensor in (norm.weight, norm.bias, norm.running_mean):
+        tensor.data.normal_()
+    norm.running_var.uniform_(0.5, 2)
+    weight, bias = fold_batch_norm(convolution.weight, norm.state_dict())
+    x = torch.randn(2, 3, 8, 8)
+    assert torch.allclose(F.conv2d(x, weight, bias), norm(convolution(x)), atol=1e-5)
+
+
+def test_pretrained_weights_go_to_the_layer_of_their_name() -> None:
+    backbone = EfficientNetLite0()
+    weights = pretrained_like(backbone)
+    load_pretrained(backbone, weights)
+    name = "_blocks.3._depthwise_conv.weight"
+    scale = (1 + BATCH_NORM_EPSILON) ** -0.5
+    assert torch.allclose(backbone.blocks[3].depthwise.weight, weights[name] * scale)
+    del weights[name]
+    with pytest.raises(KeyError):
+        load_pretrained(backbone, weights)
+
+
+def pretrained_like(backbone: EfficientNetLite0) -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = {}
+
+    def add(layer: SameConv, conv: str, norm: str) -> None:
+        count = layer.out_channels
+        weights[f"{conv}.weight"] = torch.randn_like(layer.weight)
+        for key, value in (("weight", 1.0), ("bias", 0.5), ("running_mean", 0.0), ("running_var", 1.0)):
+            weights[f"{norm}.{key}"] = torch.full((count,), value)
+
+    add(backbone.stem, "_conv_stem", "_bn0")
+    for i, block in enumerate(backbone.blocks):
+        if block.expand is not None:
+            add(block.expand, f"_blocks.{i}._expand_conv", f"_blocks.{i}._bn0")
+        add(block.depthwise, f"_blocks.{i}._depthwise_conv", f"_blocks.{i}._bn1")
+        add(block.project, f"_blocks.{i}._project_conv", f"_blocks.{i}._bn2")
+    return weights
+
+
+def test_others_is_the_strongest_rival() -> None:
+    mask = torch.tensor([0.1, 0.7, 0.4]).view(3, 1, 1, 1)
+    assert others(mask).flatten().tolist() == pytest.approx([0.7, 0.4, 0.7])
+    assert others(mask[:1]).item() == 0
+
+
+def test_cells_are_the_quarters() -> None:
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., :4, 4:] = 1
+    assert cells(mask).flatten().tolist() == [0, 1, 0, 0]
+
+
+def features_like(height: int, width: int, config: CompactConfig) -> CompactFeatures:
+    def random(channels: int, scale: int = 1) -> Tensor:
+        return torch.randn(1, channels, height * scale, width * scale)
+
+    return CompactFeatures(
+        skip2=random(config.skip2_channels, 4),
+        skip4=random(config.skip4_channels, 2),
+        detail=random(config.detail_channels, 2),
+        context=random(config.context_channels),
+        query=random(config.trunk_channels),
+        key=F.normalize(random(config.key_channels), dim=1),
+        local_key=F.normalize(random(config.local_channels), dim=1),
+        value=random(config.value_channels),
+    )
+
+
+def test_global_transfer_is_a_softmax_over_annotated_positions(network: CompactGIS) -> None:
+    torch.manual_seed(2)
+    transfer = GlobalTransfer(network.config)
+    query, annotated = (features_like(4, 6, network.config) for _ in range(2))
+    with torch.no_grad():
+        entry = network.memoriser(annotated, torch.randn(2, 24, 4, 6), torch.rand(2, 1, 32, 48))
+        found = transfer(query, [entry])
+        similarity = 16 * rows(query.key) @ rows(annotated.key).t()  # P x P'
+        expected = torch.softmax(similarity, 1) @ rows(entry.mask)  # P x (O * 4)
+    assert torch.allclose(rows(found.mask), expected, atol=1e-5)
+    assert torch.allclose(found.evidence[0, 1].flatten(), torch.logsumexp(similarity - 16, 1), atol=1e-4)
+
+
+def test_a_better_match_weighs_more_among_the_annotated_frames(network: CompactGIS) -> None:
+    torch.manual_seed(2)
+    transfer = GlobalTransfer(network.config)
+    query, stranger = (features_like(4, 6, network.config) for _ in range(2))
+    with torch.no_grad():
+        same = network.memoriser(query, torch.randn(1, 24, 4, 6), torch.ones(1, 1, 32, 48))
+        other = network.memoriser(stranger, torch.randn(1, 24, 4, 6), torch.zeros(1, 1, 32, 48))
+        mask = transfer(query, [other, same]).mask
+    assert float(mask.mean()) > 0.8
+
+
+def test_local_transfer_sees_its_window_only(network: CompactGIS) -> None:
+    torch.manual_seed(3)
+    transfer = LocalTransfer(replace(network.config, window=2))
+    query, neighbour = (features_like(8, 6, network.config) for _ in range(2))
+    mask = torch.rand(2, 4, 8, 6)
+    with torch.no_grad():
+        found = transfer(query, neighbour, mask)
+        similarity = 16 * rows(query.local_key) @ rows(neighbour.local_key).t()  # P x P
+        y, x = torch.arange(48) // 6, torch.arange(48) % 6
+        dy, dx = y[None] - y[:, None], x[None] - x[:, None]
+        bias = torch.where((dy.abs() <= 2) & (dx.abs() <= 2), -0.1 * (dy**2 + dx**2), torch.tensor(OUTSIDE))
+        weight = torch.softmax(similarity + bias, 1)
+    assert torch.allclose(rows(found.mask), weight @ rows(mask), atol=1e-5)
+    assert torch.allclose(found.flow[0, 0].flatten(), (weight * dx).sum(1), atol=1e-4)
+    assert torch.allclose(found.flow[0, 1].flatten(), (weight * dy).sum(1), atol=1e-4)
+
+
+def test_warp_moves_by_whole_cells() -> None:
+    picture = torch.arange(8 * 12).float().view(1, 1, 8, 12)
+    flow = torch.zeros(1, 2, 2, 3)
+    assert torch.allclose(warp(picture, flow), picture, atol=1e-3)
+    flow[:, 0] = 0.5  # half a cell of 4 pixels: 2 pixels to the right
+    assert torch.allclose(warp(picture, flow)[..., :-2], picture[..., 2:], atol=1e-3)
+
+
+def test_features_are_a_tensor_group(network: CompactGIS) -> None:
+    features = network.encode_frame(torch.randn(1, 3, 64, 96))
+    assert isinstance(features, FrameFeatures)
+    half = features.map(Tensor.half)
+    assert half.nbytes * 2 == features.nbytes
+    with torch.no_grad():  # cached features may be kept in half precision
+        output = network.interact(None, half.map(Tensor.float), planes(1))
+    assert torch.isfinite(output.mask_logit).all()
