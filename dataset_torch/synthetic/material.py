@@ -105,7 +105,7 @@ def load_cutout(path: Path) -> Sprite:
     opaque = image[..., 3] > 127
     if not opaque.any():
         raise UserError(f"{path} is transparent all over: remove it from the cut-outs.")
-    return _sprite(path.stem, image, opaque.astype(np.uint8), weight=_RARE.get(path.stem.split("__")[0], 1.0))
+    return make_sprite(path.stem, image, opaque.astype(np.uint8), weight=_RARE.get(path.stem.split("__")[0], 1.0))
 
 
 def load_still(path: Path, root: Path) -> Photo:
@@ -133,7 +133,7 @@ def load_still(path: Path, root: Path) -> Photo:
         rgba = np.dstack([image, np.rint(opacity * 255).astype(np.uint8)])
         name = f"{photo.name}-" + "+".join(map(str, group))
         if (parts > 0).sum() >= 400:  # smaller ones are a smear when enlarged
-            photo.sprites.append(_sprite(name, rgba, parts, weight=1.0))
+            photo.sprites.append(make_sprite(name, rgba, parts, weight=1.0))
     photo.filled = image_pyramid(_paint_over(image, mask > 0))
     return photo
 
@@ -168,7 +168,11 @@ def image_pyramid(image: np.ndarray, smallest: int = 48) -> list[np.ndarray]:
     return levels
 
 
-def _sprite(name: str, rgba: np.ndarray, parts: np.ndarray, *, weight: float) -> Sprite:
+def make_sprite(name: str, rgba: np.ndarray, parts: np.ndarray, *, weight: float) -> Sprite:
+    """Crop to the object, continue its colours outwards, add a transparent rim and build the pyramid.
+
+    `rgba` uint8 h x w x 4, `parts` uint8 h x w numbering the objects from 1.
+    """
     rows, columns = np.flatnonzero(parts.any(1)), np.flatnonzero(parts.any(0))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     rgba, parts = rgba[top:bottom, left:right], parts[top:bottom, left:right]

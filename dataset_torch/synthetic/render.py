@@ -45,7 +45,7 @@ def render_still(rng: np.random.Generator, photo: Photo, recipe: Recipe) -> tupl
     Returns frames uint8 T x H x W x 3 and masks uint8 T x H x W with the ids of `photo.labels`.
     """
     background = random_background(rng, recipe, photo, random_camera(rng, recipe), whole=True)
-    return _film(background, [], CameraEffects(rng, recipe), recipe)
+    return film(background, [], CameraEffects(rng, recipe), recipe)
 
 
 def visible_pixels(masks: np.ndarray, object_ids: tuple[int, ...]) -> np.ndarray:
@@ -65,20 +65,25 @@ def renumber(masks: np.ndarray, smallest: int) -> np.ndarray:
 
 def _render(rng: np.random.Generator, material: Material, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     background, layers = _Scene(rng, material, recipe).build()
-    return _film(background, layers, CameraEffects(rng, recipe), recipe)
+    return film(background, layers, CameraEffects(rng, recipe), recipe)
 
 
-def _film(
-    background: Background, layers: list[Layer], effects: CameraEffects, recipe: Recipe
+def film(
+    background: Background, layers: list[Layer], effects: CameraEffects, recipe: Recipe, *, only: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    frames = np.empty((recipe.steps, recipe.height, recipe.width, 3), np.uint8)
-    masks = np.empty((recipe.steps, recipe.height, recipe.width), np.uint8)
-    for step in range(recipe.steps):
+    """Draw every frame (or the one named `only`): background, layers back to front, then light and camera.
+
+    Returns frames uint8 T x H x W x 3 and masks uint8 T x H x W.
+    """
+    steps = range(recipe.steps) if only is None else [only]
+    frames = np.empty((len(steps), recipe.height, recipe.width, 3), np.uint8)
+    masks = np.empty((len(steps), recipe.height, recipe.width), np.uint8)
+    for position, step in enumerate(steps):
         frame, ids = background.draw(step, recipe.height, recipe.width)
         for layer in layers:
             _composite(frame, ids, layer, step)
-        frames[step] = effects.apply(frame, step)
-        masks[step] = ids
+        frames[position] = effects.apply(frame, step)
+        masks[position] = ids
     return frames, masks
 
 
