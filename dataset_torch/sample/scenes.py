@@ -82,7 +82,7 @@ class Stage:
         return Poses(matrices, float(scale.max()))
 
     def add(self, sprite: Sprite, poses: Poses, object_id: int, *, bend: float = 0.0, swing: bool = False) -> Layer:
-        """Put a sprite in front of everything so far; `bend` is the strength of its deformation."""
+        """Put a sprite in front of everything so far; `bend` is the strength of its deformation, above 0.03 with a hinge."""
         unit_full = np.sqrt(sprite.area)
         level = int(np.clip(np.floor(np.log2(unit_full / poses.largest) + 0.2), 0, len(sprite.pyramid) - 1))
         rgba, _ = sprite.pyramid[level]
@@ -93,7 +93,7 @@ class Stage:
         layer.deformation = Deformation()
         if bend or swing:
             layer.deformation = random_deformation(
-                self.rng, self.steps, layer.extent, strength=bend, hinges=1 if bend else 0, swing=swing
+                self.rng, self.steps, layer.extent, strength=bend, hinges=1 if bend > 0.03 else 0, swing=swing
             )
         layer.shade = np.stack([0.06 * np.sin(3 * self.time + k + self.rng.uniform(0, 6)) for k in range(3)], axis=1)
         self.layers.append(layer)
@@ -146,7 +146,7 @@ def _astronaut(stage: Stage) -> Background:
     poses = stage.poses(
         0.5 + 0.04 * np.sin(7 * t), 0.58 + 0.015 * np.sin(22 * t), 0.5 + 0.06 * t, tilt=0.05 * np.sin(11 * t)
     )
-    stage.add(cut_out("astronaut"), poses, 1, bend=0.03)
+    stage.add(cut_out("astronaut"), poses, 1, bend=0.015)
     pillar = tinted(photograph("brick"), (135, 92, 74)).clip(0, 255).astype(np.uint8)
     stage.post(1.3 - 2.2 * t, 0.34, pillar)
     stage.post(2.35 - 2.2 * t, 0.4, pillar)

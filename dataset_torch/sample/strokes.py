@@ -35,6 +35,8 @@ def object_strokes(rng: np.random.Generator, mask: np.ndarray) -> list[list[list
             continue
         inside = pieces == piece
         path = longest_path(skeletonize(inside))
+        if len(path) < 0.6 * np.sqrt(inside.sum()):  # round things have a skeleton like a dot; a person draws a line
+            path = axis_path(inside)
         path = _wobble(rng, path, inside)
         strokes.append([[round(float(x + 0.5) / width, 5), round(float(y + 0.5) / height, 5)] for x, y in path])
     return strokes
@@ -51,6 +53,19 @@ def longest_path(skeleton: np.ndarray) -> np.ndarray:
             path.append(previous[path[-1]])
         start = path[0]
     return np.array(path)
+
+
+def axis_path(inside: np.ndarray) -> np.ndarray:
+    """A straight line through the middle of a bool H x W piece along its longer axis, int K x 2 of (x, y)."""
+    points = np.argwhere(inside)[:, ::-1].astype(float)
+    middle = points.mean(0)
+    spread, axes = np.linalg.eigh(np.cov((points - middle).T))
+    reach = 1.3 * np.sqrt(spread[1])  # an ellipse ends at twice the standard deviation
+    line = middle + np.linspace(-reach, reach, max(3, int(2 * reach)))[:, None] * axes[:, 1]
+    pixels = np.rint(line).astype(int)
+    pixels = np.clip(pixels, 0, [inside.shape[1] - 1, inside.shape[0] - 1])
+    kept = pixels[inside[pixels[:, 1], pixels[:, 0]]]
+    return kept if len(kept) >= 3 else points[:: max(1, len(points) // 3)].astype(int)
 
 
 def _search(pixels: set[tuple[int, int]], start: tuple[int, int]) -> dict:
