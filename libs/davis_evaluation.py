@@ -60,8 +60,8 @@ class DavisRun:
 
 def prepare(config: Config) -> DavisRun:
     """Read and check the data and the settings.  Raises `UserError` that names cause and remedy."""
-    names = config.davis_sequences or None
-    dataset = open_davis(config.davis_root, subset=config.davis_subset, sequences=names)
+    names = config.davis_sequences
+    dataset = open_davis(config.davis_root, **({"sequences": names} if names else {"subset": config.davis_subset}))
     metrics, policies = dict.fromkeys(config.metric), dict.fromkeys(config.guidance)
     variants = tuple(Variant(guidance, metric) for metric in metrics for guidance in policies)
     if config.scribbles == "robot":
