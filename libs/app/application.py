@@ -26,6 +26,7 @@ from libs.app.events import Hub
 from libs.app.marks import mark_to_json
 from libs.app.pictures import Pictures
 from libs.app.security import Folders
+from libs.app.study import Study
 from libs.segmenter import Segmenter
 
 log = logging.getLogger("gis.app")
@@ -81,6 +82,7 @@ class Application:
         self.hub = Hub()
         self.job: Job | None = None
         self.video: OpenVideo | None = None
+        self.study: Study | None = None  # set before the first video is opened
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="segmenter")
 
@@ -105,6 +107,8 @@ class Application:
             cache_bytes=self.settings.prediction_cache_bytes,
             undo_steps=self.settings.undo_steps,
         )
+        if self.study is not None:
+            self.study.prepare(controller)
         previous, self.video = self.video, OpenVideo(path, controller, Pictures(viewed, folder / "thumbnails"))
         if previous is not None:
             previous.controller.close()
@@ -134,7 +138,25 @@ class Application:
         function = COMMANDS.get(name)
         if function is None:
             raise UserError(f"there is no command {name[:40]!r}.")
+        if self.study is not None:
+            return self.edit(payload, lambda controller: self._timed(self.study, name, controller, payload))
         return self.edit(payload, lambda controller: function(controller, payload))
+
+    def _timed(self, study: Study, name: str, controller: Controller, payload: Payload) -> Payload | None:
+        """A command of the real-user evaluation, with its time taken."""
+        study.check_running()
+        if name == "segment":
+            study.clock.operation_begins()
+        try:
+            extra = COMMANDS[name](controller, payload)
+        except BaseException:
+            study.clock.operation_ends(good=False)
+            raise
+        study.clock.operation_ends()
+        if name == "mark":
+            seconds = payload.get("seconds", 0.0)
+            study.clock.stroke(float(seconds) if type(seconds) in (int, float) and 0 <= seconds < 3600 else 0.0)
+        return extra
 
     def edit(self, payload: Payload, work: Callable[[Controller], Payload | None]) -> Future[Payload]:
         """Queue work on the controller as it was when the page sent its `session` and `revision`."""
@@ -177,9 +199,41 @@ class Application:
                     job.started = time.monotonic()
                 self.hub.publish("progress", job=job.describe(), **asdict(progress))
 
-            return {"complete": controller.run(options, report=report, cancelled=job.cancel.is_set)}
+            if self.study is None:
+                return {"complete": controller.run(options, report=report, cancelled=job.cancel.is_set)}
+            self.study.clock.operation_begins()
+            good = False
+            try:
+                complete = controller.run(options, report=report, cancelled=job.cancel.is_set)
+                good = True
+            finally:
+                annotated = controller.session.annotated_frames
+                self.study.run_ended(annotated[-1] if annotated else None, good=good)
+            return {"complete": complete}
 
+        if self.study is not None:
+            self.study.check_running()
         return self.start("The run", payload, work)
+
+    def start_study(self, payload: Payload) -> Future[Payload]:
+        """Start the clock of the real-user evaluation."""
+        return self.edit(payload, lambda controller: self._the_study().clock.start())
+
+    def finish_study(self, payload: Payload) -> Future[Payload]:
+        """The person is satisfied: measure and write the result."""
+        return self.edit(payload, lambda controller: self._the_study().finish(controller))
+
+    def _the_study(self) -> Study:
+        if self.study is None:
+            raise UserError("this is no real-user evaluation: it is started with --davis SEQUENCE.")
+        return self.study
+
+    def truth(self, frame: int) -> np.ndarray:
+        """Ground truth of a frame, uint8 H x W, if the evaluation lets the person see it."""
+        if self.study is None or not self.study.truth:
+            raise UserError("the ground truth is not shown unless --study-truth asks for it.")
+        self.opened().controller.version(frame)  # checks the number
+        return self.study.sequence.mask(frame)
 
     def start(self, label: str, payload: Payload, work: Callable[[Job, Controller], Payload]) -> Future[Payload]:
         """Start a long job in the worker; the future is done as soon as the command is accepted.
@@ -272,11 +326,16 @@ class Application:
             ],
             "predicted": len(session.state.predictions),
             "scores_version": _digest(session.scores),
-            "recommended": {policy: controller.recommended(policy) for policy in ("RS1", "RS4")},
+            "recommended": self._recommended(controller),
             "undo": None if undo is None else {"label": undo.label, "frame": undo.frame},
             "redo": None if redo is None else {"label": redo.label, "frame": redo.frame},
             "job": running,
+            "study": None if self.study is None else self.study.describe(),
         }
+
+    def _recommended(self, controller: Controller) -> dict[str, list[int]]:
+        offered = ("RS1", "RS4") if self.study is None else (self.study.condition,)
+        return {policy: controller.recommended(policy) for policy in offered if policy != "wo_RS"}
 
     def scores(self) -> Payload:
         """The R-score of every frame, `None` where there is none."""
@@ -317,6 +376,8 @@ class Application:
         """`open` for a path that the page named: it, and every frame in it, must be inside the permitted folders."""
         if not isinstance(text, str):
             raise UserError("a path is needed.")
+        if self.study is not None:
+            raise UserError("no other video can be opened during the evaluation.")
         path = self.settings.folders.allow(text)
         if path.is_dir():
             for entry in path.iterdir():

@@ -171,6 +171,19 @@ class Controller:
             self._saved = None
         self._commit(f"Delete {entry.name}", None)
 
+    def replace_objects(self, object_ids: Iterable[int]) -> None:
+        """Begin a new session with exactly these objects.  Raises `UserError` if anything was done already."""
+        if self.history.position > 0 or len(self.history.steps) > 1:
+            raise UserError("objects can be given only to a session that nothing was done in yet.")
+        table = ObjectTable()
+        for object_id in object_ids:
+            table = table.add(object_id=object_id)
+        self.objects = table
+        present = self.history.present
+        self.history.steps[0] = Step(present.label, None, table, present.marks, present.session)
+        self.workspace.update_objects(0, table)
+        self.revision += 1
+
     def import_mask(self, frame: int, mask: np.ndarray) -> None:
         """Take a finished mask (uint8 H x W of ids, 255 = void) as a frame's annotation; new ids become objects."""
         self._check_frame(frame)

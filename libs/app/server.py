@@ -126,6 +126,13 @@ def _picture_routes(server: FastAPI, application: Application) -> None:
         headers["content-encoding"] = "deflate"
         return Response(data, media_type="application/octet-stream", headers=headers)
 
+    @server.get("/api/truth/{frame}")
+    def truth(frame: int) -> Response:
+        mask = application.truth(frame)
+        data = application.opened().pictures.mask(("truth", frame), lambda: mask)
+        headers = {"content-encoding": "deflate", "cache-control": "no-store"}
+        return Response(data, media_type="application/octet-stream", headers=headers)
+
 
 def _command_routes(server: FastAPI, application: Application) -> None:
     def route(path: str) -> Callable[[Callable[..., Awaitable[Any]]], Any]:
@@ -138,6 +145,14 @@ def _command_routes(server: FastAPI, application: Application) -> None:
     @route("/api/commands/{name}")
     async def command(request: Request, name: str) -> Any:
         return await finished(application.command(name, await read_json(request)))
+
+    @route("/api/study/start")
+    async def start_study(request: Request) -> Any:
+        return await finished(application.start_study(await read_json(request)))
+
+    @route("/api/study/finish")
+    async def finish_study(request: Request) -> Any:
+        return await finished(application.finish_study(await read_json(request)))
 
     @route("/api/cancel")
     async def cancel(request: Request) -> Any:

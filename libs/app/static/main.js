@@ -1,0 +1,95 @@
+// Puts the page together.
+
+import { listen } from "./api.js";
+import "./dialogs.js";
+import "./keys.js";
+import { handle } from "./runs.js";
+import { candidates } from "./guidance.js";
+import "./objects.js";
+import { annotatedRounds, changed, refresh, scoreText, showFrame, store, subscribe, tell } from "./store.js";
+import "./study.js";
+import "./timeline.js";
+import { chooseTool } from "./tools.js";
+import { fit, onScreen, place, view, zoom } from "./view.js";
+
+const element = (id) => document.getElementById(id);
+
+// ---- display settings
+
+const settings = { opacity: "opacity", palette: "palette", contours: "contours", masks: "show-masks", given: "show-given", follow: "follow" };
+
+for (const [name, id] of Object.entries(settings)) {
+  const input = element(id);
+  input.oninput = () => {
+    store.display[name] = input.type === "checkbox" ? input.checked : input.type === "range" ? Number(input.value) : input.value;
+    changed("display");
+  };
+}
+
+subscribe((what) => {
+  if (!what.has("display")) return;
+  for (const [name, id] of Object.entries(settings)) {
+    const input = element(id);
+    if (input.type === "checkbox") input.checked = store.display[name];
+    else input.value = store.display[name];
+  }
+});
+
+element("zoom-in").onclick = () => zoom(1.25);
+element("zoom-out").onclick = () => zoom(0.8);
+element("zoom-fit").onclick = fit;
+
+// ---- texts about the video and the frame
+
+function hint() {
+  const { video, marks, rounds, job, study } = store.state;
+  if (!video || job || study) return "";
+  const marked = Object.keys(marks).length;
+  if (!rounds.length && !marked) return "Draw over an object with the left mouse button. The right button marks what it is not.";
+  if (!rounds.length) return "Press R to follow the object through the video, or Enter to segment only this frame.";
+  if (marked) return "Press R to take the new strokes into account.";
+  return "";
+}
+
+subscribe((what) => {
+  const { video } = store.state;
+  if (what.has("state")) {
+    element("video-name").textContent = video ? video.name : "GIS";
+    element("video-facts").textContent = video ? `${video.frames} frames, ${video.width}×${video.height}` : "guided video segmentation";
+    document.title = video ? `${video.name} – GIS` : "GIS: guided video segmentation";
+    if (video) for (const id of ["first", "last", "frame-number"]) element(id).max = video.frames;
+  }
+  if (what.has("state") || what.has("job")) {
+    element("hint").textContent = hint();
+    element("hint").hidden = !hint();
+  }
+  if (what.has("frame") || what.has("scores") || what.has("state")) {
+    element("frame-number").value = store.frame + 1;
+    const rounds = annotatedRounds(store.frame).map((round) => round.number);
+    const secret = store.state.study && !store.state.study.guidance;
+    const facts = [video ? `of ${video.frames}` : ""];
+    if (!secret) facts.push(`R-score ${scoreText(store.scores[store.frame])}`);
+    if (rounds.length) facts.push(`round ${rounds.join(", ")}`);
+    element("frame-facts").textContent = facts.join(" · ");
+  }
+});
+
+// ---- begin
+
+listen(
+  handle,
+  () => {
+    if (store.connected) tell("The connection to the server is lost; trying again. Your work up to here is saved.");
+    store.connected = false;
+  },
+  () => {
+    store.connected = true;
+    refresh().catch((error) => tell(error.message));
+  },
+);
+chooseTool("brush");
+changed("display");
+refresh().catch((error) => tell(error.message));
+
+// For tests and for the curious, in the browser's console.
+window.gis = { store, view, onScreen, place, showFrame, candidates };

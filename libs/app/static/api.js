@@ -1,0 +1,57 @@
+// Talking to the server.  Commands go out one after another, each with the revision that it was made for.
+
+export class ServerError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function answer(response) {
+  const content = await response.json().catch(() => ({}));
+  if (!response.ok) {
+    const detail = Array.isArray(content.detail) ? "the server did not understand the request." : content.detail;
+    throw new ServerError(content.error || detail || `the server answered ${response.status}.`, response.status);
+  }
+  return content;
+}
+
+async function reach(address, options) {
+  try {
+    return await fetch(address, options);
+  } catch {
+    throw new ServerError("The server does not answer. Is it still running? Your work up to here is saved.", 0);
+  }
+}
+
+export async function get(address) {
+  return answer(await reach(address));
+}
+
+export async function post(address, payload) {
+  const options = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(payload) };
+  return answer(await reach(address, options));
+}
+
+export async function upload(address, query, file) {
+  const form = new FormData();
+  form.append("file", file);
+  return answer(await reach(`${address}?${new URLSearchParams(query)}`, { method: "POST", body: form }));
+}
+
+// A mask as {width, height, ids: Uint8Array}.
+export async function getMask(frame, height, kind = "masks") {
+  const response = await reach(`/api/${kind}/${frame}${height ? `?height=${height}` : ""}`);
+  if (!response.ok) throw new ServerError(`the mask of frame ${frame + 1} cannot be had.`, response.status);
+  const data = await response.arrayBuffer();
+  const [width, rows] = new Uint32Array(data, 0, 2);
+  return { width, height: rows, ids: new Uint8Array(data, 8) };
+}
+
+// `handler` gets every event; `lost` is called when the connection breaks (it comes back by itself), `found` when it is back.
+export function listen(handler, lost, found) {
+  const source = new EventSource("/api/events");
+  source.onmessage = (message) => handler(JSON.parse(message.data));
+  source.onopen = found;
+  source.onerror = lost;
+}

@@ -1,0 +1,28 @@
+// Every key, for the help dialog.
+
+export const HELP = [
+  [["left button"], "draw the object; a short press is a click"],
+  [["right button"], "draw what it is not (background)"],
+  [["wheel", "+", "-"], "zoom"],
+  [["F"], "fit the frame into the window"],
+  [["Q", "E", "V"], "draw, erase strokes, move the picture"],
+  [["middle button"], "move the picture"],
+  [["1", "…", "9"], "choose an object"],
+  [["0"], "choose the background"],
+  [["O"], "add an object"],
+  [["Enter"], "segment this frame only"],
+  [["R"], "run through the video"],
+  [["Esc"], "stop the run"],
+  [["N"], "go to the frame to look at next"],
+  [["A", "B", "C", "D"], "go to a candidate"],
+  [["←", "→"], "one frame back, on (Shift: ten)"],
+  [["↑", "↓"], "previous, next annotated frame"],
+  [["Home", "End"], "first, last frame"],
+  [["P", "space"], "play, pause"],
+  [["Ctrl", "Z"], "undo"],
+  [["Ctrl", "Shift", "Z"], "redo (also Ctrl-Y)"],
+  [["H"], "hide, show the masks"],
+  [["F2"], "rename the focused object (or double-click)"],
+  [["S"], "satisfied: finish and export"],
+  [["?"], "this help"],
+];

@@ -1,0 +1,154 @@
+// The list of objects.
+
+import { upload } from "./api.js";
+import { colourOf } from "./colours.js";
+import { changed, command, enqueue, store, subscribe, ticket } from "./store.js";
+
+const list = document.getElementById("objects");
+let renaming = null; // id of the object whose name is being typed
+
+export function chooseObject(id) {
+  store.object = id;
+  changed("object");
+}
+
+function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  use.setAttribute("href", `/static/icons.svg#${name}`);
+  svg.append(use);
+  return svg;
+}
+
+function button(name, label, action, on = false) {
+  const element = document.createElement("button");
+  element.append(icon(name));
+  element.title = label;
+  element.setAttribute("aria-label", label);
+  element.classList.toggle("on", on);
+  element.onclick = (event) => {
+    event.stopPropagation();
+    action();
+  };
+  element.disabled = Boolean(store.state.job);
+  return element;
+}
+
+const change = (id, fields) => command("change_object", { object_id: id, ...fields });
+
+function nameField(object) {
+  const input = document.createElement("input");
+  Object.assign(input, { type: "text", className: "rename", value: object.name, maxLength: 80 });
+  input.setAttribute("aria-label", `New name of ${object.name}`);
+  const finish = (keep) => {
+    if (renaming !== object.id) return;
+    renaming = null;
+    if (keep && input.value.trim() && input.value !== object.name) change(object.id, { name: input.value });
+    draw();
+  };
+  input.onkeydown = (event) => {
+    event.stopPropagation();
+    if (event.key === "Enter") finish(true);
+    if (event.key === "Escape") finish(false);
+  };
+  input.onblur = () => finish(true);
+  input.onclick = (event) => event.stopPropagation();
+  queueMicrotask(() => {
+    input.focus();
+    input.select();
+  });
+  return input;
+}
+
+function row(object, index) {
+  const item = document.createElement("li");
+  item.setAttribute("role", "option");
+  item.setAttribute("aria-selected", String(object.id === store.object));
+  item.dataset.object = object.id;
+  item.classList.toggle("gone", object.hidden);
+  item.onclick = () => chooseObject(object.id);
+  const key = document.createElement("span");
+  key.className = "key";
+  key.textContent = index < 9 ? index + 1 : "";
+  const colour = document.createElement("input");
+  Object.assign(colour, { type: "color", value: colourOf(object.id), title: `Colour of ${object.name}` });
+  colour.setAttribute("aria-label", `Colour of ${object.name}`);
+  colour.onclick = (event) => event.stopPropagation();
+  colour.onchange = () => change(object.id, { colour: colour.value });
+  item.append(key, colour);
+  if (renaming === object.id) item.append(nameField(object));
+  else {
+    const name = document.createElement("button");
+    name.className = "name";
+    name.style.justifyContent = "flex-start";
+    name.textContent = object.name;
+    name.title = `${object.name}: click to draw it, double-click to rename`;
+    name.style.color = "var(--text)";
+    name.onclick = () => chooseObject(object.id);
+    name.ondblclick = () => {
+      renaming = object.id;
+      draw();
+    };
+    name.onkeydown = (event) => {
+      if (event.key === "F2") name.ondblclick();
+    };
+    item.append(name);
+  }
+  item.append(
+    button(object.hidden ? "eye-off" : "eye", `${object.hidden ? "Show" : "Hide"} ${object.name}`, () => change(object.id, { hidden: !object.hidden }), object.hidden),
+    button(object.locked ? "lock" : "unlock", `${object.locked ? "Unlock" : "Lock"} ${object.name}: runs do not change a locked object`, () => change(object.id, { locked: !object.locked }), object.locked),
+    button("delete", `Delete ${object.name} (undo brings it back)`, () => command("remove_object", { object_id: object.id })),
+  );
+  return item;
+}
+
+function backgroundRow() {
+  const item = document.createElement("li");
+  item.setAttribute("role", "option");
+  item.setAttribute("aria-selected", String(store.object === 0));
+  item.title = "What is not an object; the right button draws it at any time";
+  item.onclick = () => chooseObject(0);
+  const key = document.createElement("span");
+  key.className = "key";
+  key.textContent = "0";
+  const swatch = document.createElement("span");
+  swatch.className = "background-swatch";
+  const name = document.createElement("button");
+  name.className = "name";
+  name.style.justifyContent = "flex-start";
+  name.style.color = "var(--text)";
+  name.textContent = "Background";
+  name.onclick = () => chooseObject(0);
+  item.append(key, swatch, name);
+  return item;
+}
+
+function draw() {
+  const focused = list.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+  list.replaceChildren(...store.state.objects.map(row), backgroundRow());
+  if (focused) [...list.querySelectorAll("[aria-label]")].find((e) => e.getAttribute("aria-label") === focused)?.focus();
+  document.getElementById("add-object").disabled = Boolean(store.state.job);
+}
+
+subscribe((what) => {
+  if (renaming !== null && !what.has("video")) return;
+  if (["state", "object", "display", "job"].some((name) => what.has(name))) draw();
+});
+
+document.getElementById("add-object").onclick = addObject;
+
+export async function addObject() {
+  const answer = await command("add_object");
+  if (answer) chooseObject(answer.object_id);
+}
+
+export function importMask(file) {
+  const frame = store.frame;
+  return enqueue(() => upload("/api/upload/mask", { ...ticket(), frame }, file));
+}
+
+const input = document.getElementById("import-mask");
+input.onchange = async () => {
+  if (input.files[0]) await importMask(input.files[0]);
+  input.value = "";
+};

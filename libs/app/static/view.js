@@ -1,0 +1,205 @@
+// The frame with masks and strokes; zoom and pan.
+
+import * as api from "./api.js";
+import { colourOf, paintMask } from "./colours.js";
+import * as media from "./media.js";
+import { annotatedRounds, store, subscribe, tell } from "./store.js";
+
+const canvas = document.getElementById("canvas");
+const stage = document.getElementById("stage");
+const context = canvas.getContext("2d");
+const MAX_SCALE = 40;
+
+export const view = { scale: 1, x: 0, y: 0, fitted: true }; // device pixels per frame pixel, offset of the frame
+let shown = null; // {frame, picture}: what is on the canvas now
+let overlay = null; // {frame, canvas}
+let truth = null;
+let given = { frame: -1, marks: [] };
+export let cursor = null; // {x, y, radius} of the eraser, in frame fractions
+let wanted = 0;
+
+export function setCursor(value) {
+  cursor = value;
+  redraw();
+}
+
+// ---- what to show
+
+let busy = false;
+let again = false;
+
+// Fetch what the current frame needs, then draw.  Only one fetch at a time: while playing, frames in between are skipped.
+export async function load() {
+  if (busy) {
+    again = true;
+    return;
+  }
+  busy = true;
+  do {
+    again = false;
+    await loadOnce().catch((error) => tell(error.message));
+  } while (again);
+  busy = false;
+}
+
+async function loadOnce() {
+  const { video } = store.state;
+  if (!video) {
+    shown = overlay = null;
+    redraw();
+    return;
+  }
+  const { frame } = store;
+  const [picture, mask] = await Promise.all([media.picture(frame), media.mask(frame)]);
+  if (store.state.video?.fingerprint !== video.fingerprint) return;
+  shown = { frame, picture };
+  overlay = { frame, mask, canvas: paintMask(mask) };
+  truth = null;
+  if (store.truth) truth = paintMask(await media.truth(frame), undefined, { ...store.display, contours: true });
+  if (annotatedRounds(frame).length === 0) given = { frame, marks: [] };
+  else if (given.frame !== frame || given.revision !== store.state.revision) {
+    given = { frame, revision: store.state.revision, marks: await api.get(`/api/annotations/${frame}`) };
+  }
+  redraw();
+  const next = frame + 1;
+  if (next < video.frames) media.picture(next).catch(() => {}); // the likely next one
+}
+
+subscribe((what) => {
+  if (what.has("video")) {
+    media.newVideo();
+    fit();
+  }
+  if (what.has("state") && !what.has("masks")) media.forgetMasks();
+  if (["frame", "state", "masks", "video", "truth"].some((name) => what.has(name))) load();
+  else if (what.has("display") || what.has("drafts")) {
+    if (what.has("display") && overlay) overlay.canvas = paintMask(overlay.mask);
+    redraw();
+  }
+});
+
+// For tests: which frame the canvas shows, and the mask under it.
+export function onScreen() {
+  return { frame: shown?.frame ?? null, mask: overlay?.mask ?? null, busy };
+}
+
+// ---- geometry
+
+export function fit() {
+  const { video } = store.state;
+  view.fitted = true;
+  if (!video) return redraw();
+  const margin = 8 * devicePixelRatio;
+  view.scale = Math.min((canvas.width - 2 * margin) / columns() / video.width, (canvas.height - 2 * margin) / video.height);
+  view.scale = Math.max(view.scale, 0.01);
+  view.x = (canvas.width - columns() * video.width * view.scale) / 2;
+  view.y = (canvas.height - video.height * view.scale) / 2;
+  redraw();
+}
+
+const columns = () => (store.truth ? 2 : 1); // the ground truth is shown beside
+
+export function zoom(factor, x = canvas.width / 2, y = canvas.height / 2) {
+  const scale = Math.min(Math.max(view.scale * factor, 0.02), MAX_SCALE);
+  view.x = x - ((x - view.x) * scale) / view.scale;
+  view.y = y - ((y - view.y) * scale) / view.scale;
+  view.scale = scale;
+  view.fitted = false;
+  redraw();
+}
+
+export function pan(dx, dy) {
+  view.x += dx;
+  view.y += dy;
+  view.fitted = false;
+  redraw();
+}
+
+// A pointer event's place as fractions of the frame (they may lie outside [0, 1]), and in device pixels.
+export function place(event) {
+  const box = canvas.getBoundingClientRect();
+  const px = (event.clientX - box.left) * devicePixelRatio;
+  const py = (event.clientY - box.top) * devicePixelRatio;
+  const { video } = store.state;
+  return { px, py, x: (px - view.x) / view.scale / video.width, y: (py - view.y) / view.scale / video.height };
+}
+
+new ResizeObserver(() => {
+  canvas.width = Math.max(1, Math.round(stage.clientWidth * devicePixelRatio));
+  canvas.height = Math.max(1, Math.round(stage.clientHeight * devicePixelRatio));
+  if (view.fitted) fit();
+  else redraw();
+}).observe(stage);
+
+// ---- drawing
+
+export function redraw() {
+  cancelAnimationFrame(wanted);
+  wanted = requestAnimationFrame(draw);
+}
+
+function draw() {
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  const { video } = store.state;
+  if (!shown || !video) return;
+  context.setTransform(view.scale, 0, 0, view.scale, view.x, view.y);
+  context.imageSmoothingEnabled = view.scale < 3;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(shown.picture, 0, 0, video.width, video.height);
+  if (store.display.masks && overlay?.frame === shown.frame) {
+    context.drawImage(overlay.canvas, 0, 0, video.width, video.height);
+  }
+  if (store.truth && truth) {
+    context.drawImage(shown.picture, video.width, 0, video.width, video.height);
+    context.drawImage(truth, video.width, 0, video.width, video.height);
+  }
+  if (store.display.given && given.frame === shown.frame) for (const mark of given.marks) drawMark(mark, video, 0.45);
+  for (const mark of store.state.marks[shown.frame] || []) drawMark(mark, video, 1);
+  for (const draft of store.drafts) if (draft.frame === shown.frame) drawMark(draft.mark, video, 1);
+  if (cursor) drawCursor(video);
+}
+
+function drawMark(mark, video, alpha) {
+  const unit = devicePixelRatio / view.scale; // a CSS pixel
+  const background = mark.object_id === 0;
+  const colour = background ? "#000" : colourOf(mark.object_id);
+  context.globalAlpha = alpha;
+  context.lineCap = context.lineJoin = "round";
+  context.beginPath();
+  const [first, ...rest] = mark.points.map(([x, y]) => [x * video.width, y * video.height]);
+  if (mark.kind === "click" || rest.length === 0) {
+    context.arc(first[0], first[1], 6 * unit, 0, 2 * Math.PI);
+    context.fillStyle = colour;
+    context.fill();
+    context.lineWidth = 2 * unit;
+    context.setLineDash(background ? [3 * unit, 3 * unit] : []);
+    context.strokeStyle = "#fff";
+    context.stroke();
+  } else {
+    context.moveTo(...first);
+    for (const point of rest) context.lineTo(...point);
+    context.strokeStyle = "#fff";
+    context.lineWidth = 7.5 * unit;
+    context.setLineDash([]);
+    context.stroke();
+    context.strokeStyle = colour;
+    context.lineWidth = 4.5 * unit;
+    context.setLineDash(background ? [9 * unit, 8 * unit] : []);
+    context.stroke();
+  }
+  context.setLineDash([]);
+  context.globalAlpha = 1;
+}
+
+function drawCursor(video) {
+  const unit = devicePixelRatio / view.scale;
+  context.beginPath();
+  context.arc(cursor.x * video.width, cursor.y * video.height, cursor.radius * video.width, 0, 2 * Math.PI);
+  context.lineWidth = 3 * unit;
+  context.strokeStyle = "#000";
+  context.stroke();
+  context.lineWidth = 1.5 * unit;
+  context.strokeStyle = "#fff";
+  context.stroke();
+}
