@@ -1,0 +1,127 @@
+"""`python -m libs.studies --davis-root FOLDER --out results/ablation`: play the studies and write their page."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+
+from dataset_torch.errors import UserError
+from libs import checkpoints, device, runs
+from libs.studies.data import DataRoot, VideoPlan, plan_videos
+from libs.studies.methods import ABLATIONS, BASELINES, FULL
+from libs.studies.page import About, write_page
+from libs.studies.policies import Policy
+from libs.studies.runner import STUDIES, Runner, Task, protocol_of, tasks_for
+from libs.studies.summary import RunName, VideoRuns
+
+KEPT_POLICIES = 100  # seeds that are looked for among the kept runs
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m libs.studies", description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add(
+        "--davis-root",
+        action="append",
+        required=True,
+        metavar="[NAME=]FOLDER",
+        help="data set in DAVIS layout, repeatable; its name in the tables is the folder's, or its parent's for DAVIS",
+    )
+    add("--out", type=Path, default=Path("results/ablation"), help="folder of the page, the tables and the kept runs")
+    add("--checkpoint", default="compact", help="compact, davis, youtube or a path")
+    add("--studies", default=",".join(STUDIES), help=f"which, of {', '.join(STUDIES)}")
+    add("--sequences", default=None, help="only these, separated by commas")
+    add("--max-frames", type=int, default=None, help="only the first N frames of each video")
+    add("--rounds", type=int, default=8)
+    add("--random", type=int, default=10, help="random policies (seeds) that guidance is compared with")
+    add("--random-four", type=int, default=0, help="seeds of the policy 'truly worst of four random frames'")
+    add("--device", default="auto")
+    add("--threads", type=int, default=1, help="CPU threads; several processes on different videos use cores better")
+    add("--minutes", type=float, default=None, help="stop after the run that is playing then; the same command goes on")
+    add("--page-only", action="store_true", help="play nothing, write the page from what is kept")
+    add("--note", action="append", default=[], help="a sentence for the page, repeatable")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Play what is missing and write the page; 2 after a wrong setting."""
+    options = arguments(argv)
+    try:
+        path = study(options, list(sys.argv[1:] if argv is None else argv))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"page: {path}")
+    return 0
+
+
+def study(options: argparse.Namespace, argv: Sequence[str]) -> Path:
+    """The whole command; returns the page's path.  Raises `UserError`."""
+    studies = [s for s in options.studies.split(",") if s]
+    if unknown := [s for s in studies if s not in STUDIES]:
+        raise UserError(f"there is no study {unknown[0]!r}. Choose from {', '.join(STUDIES)}.")
+    if options.rounds < 1 or options.random < 0 or options.random_four < 0:
+        raise UserError("--rounds must be at least 1, --random and --random-four at least 0.")
+    device.set_threads(options.threads)
+    cv2.setNumThreads(options.threads)
+    roots = [DataRoot.parse(text) for text in options.davis_root]
+    names = options.sequences.split(",") if options.sequences else None
+    plans = plan_videos(roots, sequences=names, max_frames=options.max_frames)
+    network = checkpoints.load_network(options.checkpoint).to(device.choose_device(options.device))
+    folder = options.out / "records"
+    runner = Runner(network, folder, rounds=options.rounds, say=lambda line: print(line, flush=True))
+    tasks = tasks_for(network, studies, random=options.random, random_four=options.random_four)
+    if not options.page_only:
+        deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
+        runner.run(plans, tasks, deadline=deadline)
+    return write_page(options.out, kept(runner, plans), about(options, plans, argv))
+
+
+def kept(runner: Runner, plans: Sequence[VideoPlan]) -> dict[str, dict[str, VideoRuns]]:
+    """Every finished run on these videos with these weights, asked for now or before: data set -> video -> runs."""
+    policies = [Policy(p) for p in ("wo_RS", "RS1", "RS4")]
+    policies += [Policy(f"{kind}-{seed}") for kind in ("random", "random4") for seed in range(KEPT_POLICIES)]
+    tasks = [Task(FULL, p) for p in policies]
+    tasks += [Task(m, p) for m in (*ABLATIONS, *BASELINES) for p in policies[:3] if _possible(runner, m.name)]
+    out: dict[str, dict[str, VideoRuns]] = {}
+    for plan in plans:
+        runs_of_video: dict[RunName, list] = {}
+        for task, rounds in runner.all_results(plan, tasks):
+            runs_of_video[task.method.name, task.policy.name] = rounds
+        out.setdefault(plan.dataset, {})[plan.sequence.name] = runs_of_video
+    return out
+
+
+def _possible(runner: Runner, method: str) -> bool:
+    return method in {t.method.name for t in tasks_for(runner.network, STUDIES, random=0)}
+
+
+def about(options: argparse.Namespace, plans: Sequence[VideoPlan], argv: Sequence[str]) -> About:
+    """What the page says of its making; folders of data sets by name only, they differ from machine to machine."""
+    info = runs.describe_checkpoint(options.checkpoint)
+    words: list[str] = []
+    for text in argv:
+        root = next((DataRoot.parse(r) for r in options.davis_root if text in (r, f"--davis-root={r}")), None)
+        words.append(text if root is None else f"{'--davis-root=' if text.startswith('--') else ''}{root.name}=FOLDER")
+    command = "python -m libs.studies " + " ".join(
+        Path(w).name if w == options.checkpoint else shlex.quote(w) for w in words
+    )
+    description = f", {info.description}" if info.description else ""
+    return About(
+        command=command,
+        checkpoint=f"{info.name}{description}, SHA-256 {info.sha256[:16]}",
+        date=runs.now(),
+        protocols={p.key: protocol_of(p, options.rounds) for p in plans},
+        notes=tuple(options.note),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Networks with one part switched off, made from a trained one at evaluation time.
+
+Nothing is trained again: the figures say what the trained network loses without the part, not how well a network would
+do that had never had it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from libs.segmenter import Segmenter
+from libs.session import MemoryRecord, Session
+from networks.attention import ReliabilityAttention, Transfer
+from networks.compact.encoder import CompactFeatures
+from networks.compact.matching import CompactEntry, GlobalTransfer, Transferred
+from networks.compact.network import CompactGIS
+from networks.compact.propagation import CompactPropagation
+from networks.interface import GuidedNetwork
+from networks.network import GISNet
+
+Combine = Callable[[Sequence[Any]], Any]
+
+
+class OneByOne(nn.Module):
+    """Asks a transfer module about each annotated frame alone, and combines the answers by a rule of its own."""
+
+    def __init__(self, transfer: GlobalTransfer | ReliabilityAttention, *, best: bool):
+        super().__init__()
+        self.transfer, self.best = transfer, best
+
+    def forward(self, query: object, *rest: Any) -> Transferred | Transfer:
+        """The arguments of the module that it stands for."""
+        if isinstance(self.transfer, GlobalTransfer):
+            (memory,) = rest
+            answers = [self.transfer(query, [entry]) for entry in memory]
+            sure = [float(a.frame_reliability.mean()) for a in answers]
+        else:
+            query_self, memory, size = rest
+            answers = [self.transfer(query, query_self, [entry], size) for entry in memory]
+            sure = [float(a.reliability.mean()) for a in answers]
+        if self.best:
+            return answers[max(range(len(sure)), key=sure.__getitem__)]
+        return mean_answer(answers)
+
+    def __getattr__(self, name: str) -> Any:
+        # The published module also makes keys and values, which stay as they are.
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("transfer"), name)
+
+
+def mean_answer(answers: Sequence[Transferred] | Sequence[Transfer]) -> Any:
+    """Every annotated frame weighs the same, everywhere."""
+
+    def mean(name: str) -> Tensor:
+        return torch.stack([getattr(a, name) for a in answers]).mean(0)
+
+    first = answers[0]
+    if isinstance(first, Transferred):
+        return Transferred(
+            feature=mean("feature"),
+            mask=mean("mask"),
+            evidence=mean("evidence"),
+            frame_mask=torch.cat([a.frame_mask for a in answers]),
+            frame_reliability=torch.cat([a.frame_reliability for a in answers]),
+        )
+    reliability = torch.stack([a.reliability for a in answers]).amax(0)  # the published map: the surest frame's
+    return replace(first, feature=mean("feature"), reliability=reliability)
+
+
+def averaged(network: GuidedNetwork) -> GuidedNetwork:
+    """Plain averaging over the annotated frames instead of R-attention."""
+    return _with_transfer(network, best=False)
+
+
+def best_single(network: GuidedNetwork) -> GuidedNetwork:
+    """For each query frame only the annotated frame whose answer looks most reliable as a whole."""
+    return _with_transfer(network, best=True)
+
+
+def _with_transfer(network: GuidedNetwork, *, best: bool) -> GuidedNetwork:
+    changed = copy.deepcopy(network)
+    if isinstance(changed, CompactGIS):
+        changed.propagation.global_transfer = OneByOne(changed.propagation.global_transfer, best=best)
+    elif isinstance(changed, GISNet):
+        changed.attention = OneByOne(changed.attention, best=best)
+    else:
+        raise TypeError(f"no global transfer is known in {type(network).__name__}")
+    return changed
+
+
+def without_reliability(network: CompactGIS) -> CompactGIS:
+    """One softmax over the positions of all annotated frames, as in space-time memories: no learned reliability."""
+    changed = copy.deepcopy(network)
+    with torch.no_grad():
+        changed.propagation.global_transfer.reliability_weight.zero_()
+    return changed
+
+
+class WithoutLocal(CompactGIS):
+    """No information from the neighbouring frame.
+
+    What the annotated frames say of the query frame itself takes the neighbour's place, so the decoder sees inputs of
+    the kind that it knows: perfect agreement with a "neighbour" that knows only what the annotated frames know.
+    """
+
+    def propagate(
+        self,
+        query: CompactFeatures,
+        neighbour: CompactFeatures,
+        neighbour_foreground: Tensor,
+        memory: Sequence[CompactEntry],
+    ) -> CompactPropagation:
+        if query is neighbour:  # the annotated frame itself has no neighbour anyway
+            return super().propagate(query, neighbour, neighbour_foreground, memory)
+        known = self.propagation.global_transfer(query, memory).mask  # O x 4 x h x w
+        fine = nn.functional.pixel_shuffle(known, 2)  # O x 1 x H/4 x W/4
+        foreground = nn.functional.interpolate(fine, scale_factor=4, mode="bilinear", align_corners=False)
+        return super().propagate(query, query, foreground, memory)
+
+
+def without_local(network: CompactGIS) -> WithoutLocal:
+    """Global transfer only."""
+    changed = WithoutLocal(network.config)
+    changed.load_state_dict(network.state_dict())
+    return changed.eval()
+
+
+class NearestMemory(Segmenter):
+    """Each frame reads only the annotated frame nearest in time; of two as near, the later annotated."""
+
+    def _propagated_frame(self, session: Session, frame: int, *rest: Any) -> Any:
+        self._query = frame
+        return super()._propagated_frame(session, frame, *rest)
+
+    def _object_groups(self, session: Session) -> list[tuple[list[int], list[MemoryRecord]]]:
+        groups = super()._object_groups(session)
+        return [
+            (rows, [min(reversed(records), key=lambda record: abs(record.frame - self._query))])
+            for rows, records in groups
+        ]

@@ -1,0 +1,113 @@
+"""What is compared: the network, the network without a part, and the two baselines."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from libs.baselines.grabcut_flow import GrabCutFlow
+from libs.baselines.label_propagation import LabelPropagation
+from libs.segmenter import Segmenter
+from libs.studies import ablation
+from networks.compact.network import CompactGIS
+from networks.interface import GuidedNetwork
+
+NETWORK = "network"
+Build = Callable[[GuidedNetwork], Segmenter]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One line of a table."""
+
+    name: str
+    title: str
+    build: Build
+    weights: Callable[[GuidedNetwork], nn.Module | None]  # what its results depend on; None = on no weights
+    shares_first_round: bool = False  # with one annotated frame it is the network itself
+    shares_features: bool = False  # it encodes frames as the network does
+    compact_only: bool = False
+
+    def identity(self, network: GuidedNetwork) -> str:
+        """A digest of the weights that its results depend on."""
+        part = self.weights(network)
+        return self.name if part is None else weights_digest(part)
+
+
+def weights_digest(module: nn.Module) -> str:
+    """16 hexadecimal digits over all tensors, whatever file they came from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _of(change: Callable[[GuidedNetwork], GuidedNetwork] | None, kind: type[Segmenter] = Segmenter) -> Build:
+    def build(network: GuidedNetwork) -> Segmenter:
+        device = next(network.parameters()).device
+        return kind(network if change is None else change(network), device=device)
+
+    return build
+
+
+def _ablated(
+    name: str,
+    title: str,
+    change: Callable[[GuidedNetwork], GuidedNetwork] | None,
+    kind: type[Segmenter] = Segmenter,
+    *,
+    shares_first_round: bool = True,
+    compact_only: bool = False,
+) -> Method:
+    return Method(
+        name, title, _of(change, kind), lambda n: n, shares_first_round, shares_features=True, compact_only=compact_only
+    )
+
+
+def _label_propagation(network: GuidedNetwork) -> Segmenter:
+    backbone = network.encoder.backbone
+    return Segmenter(LabelPropagation(backbone), device=next(backbone.parameters()).device)
+
+
+FULL = Method(NETWORK, "R-attention (the network)", _of(None), lambda n: n, shares_features=True)
+
+ABLATIONS = (
+    _ablated(
+        "no-reliability",
+        "one softmax over all annotated positions, no reliability",
+        ablation.without_reliability,
+        compact_only=True,
+    ),
+    _ablated("average", "plain averaging over annotated frames", ablation.averaged),
+    _ablated("best-frame", "the single most reliable frame", ablation.best_single),
+    _ablated("nearest-frame", "the single nearest frame in time", None, ablation.NearestMemory),
+    _ablated(
+        "no-local", "without local propagation", ablation.without_local, shares_first_round=False, compact_only=True
+    ),
+)
+
+BASELINES = (
+    Method(
+        "label-propagation",
+        "label propagation, same frozen features",
+        _label_propagation,
+        lambda n: n.encoder.backbone,
+        compact_only=True,
+    ),
+    Method(
+        "grabcut-flow",
+        "GrabCut and DIS optical flow",
+        lambda n: Segmenter(GrabCutFlow(), device=torch.device("cpu")),
+        lambda n: None,
+    ),
+)
+
+
+def methods_for(network: GuidedNetwork, methods: tuple[Method, ...]) -> list[Method]:
+    """Those that this network can be asked for."""
+    return [m for m in methods if not m.compact_only or isinstance(network, CompactGIS)]

@@ -1,0 +1,187 @@
+"""The figures of the studies, from the kept runs.  Means: over frames and objects of a video, then over videos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from libs.reports.plots import rank_correlation
+from libs.reports.summary import area_over_rounds
+from libs.studies.methods import ABLATIONS, BASELINES, NETWORK, Method
+from libs.studies.play import RoundResult
+from libs.studies.policies import GUIDED, ORACLE
+
+TARGETS = {1: 0.78, 3: 0.86, 8: 0.90}  # J&F that the compact network is to reach on the real videos, by round
+ORACLE_MARGIN = 0.01  # how far below the oracle guidance may stay
+CORRELATION_TARGETS = (0.5, 0.3)  # Spearman's, after round 1 and over all rounds
+
+RunName = tuple[str, str]  # method, policy
+VideoRuns = Mapping[RunName, list[RoundResult]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """J&F of one method and policy."""
+
+    method: str
+    policy: str
+    title: str
+    videos: tuple[str, ...]
+    values: np.ndarray  # float64 V x R, per video and round
+
+    @property
+    def rounds(self) -> np.ndarray:
+        """Mean over the videos, float64 R."""
+        return self.values.mean(axis=0)
+
+    @property
+    def areas(self) -> np.ndarray:
+        """Area over rounds of every video, float64 V."""
+        return np.array([area_over_rounds(v) for v in self.values])
+
+    @property
+    def area(self) -> float:
+        """Mean over the videos of the area over rounds."""
+        return float(self.areas.mean())
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Guided choice against chance and against the truth."""
+
+    oracle: Curve
+    guided: tuple[Curve, ...]
+    random: tuple[Curve, ...]  # one per seed
+    random_four: tuple[Curve, ...] = ()
+
+    @property
+    def random_areas(self) -> np.ndarray:
+        """Area over rounds of every seed, means over videos."""
+        return np.array([c.area for c in self.random])
+
+    def beats_chance(self, curve: Curve) -> bool:
+        """Above the mean of the random policies by more than their standard deviation."""
+        areas = self.random_areas
+        return curve.area > areas.mean() + areas.std(ddof=1)
+
+    def near_oracle(self, curve: Curve) -> bool:
+        """At most `ORACLE_MARGIN` below the oracle."""
+        return curve.area >= self.oracle.area - ORACLE_MARGIN
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Spearman's correlation of R-score and J over the frames of one video; nan = undefined (one side constant)."""
+
+    video: str
+    first: float  # after round 1
+    mean: float  # mean of all rounds' own correlations
+    pooled: float  # frames of all rounds together
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything about one data set; `None` where the runs are not there."""
+
+    dataset: str
+    videos: tuple[str, ...]
+    baselines: tuple[Curve, ...] = ()
+    attention: tuple[Curve, ...] = ()
+    guidance: Guidance | None = None
+    correlations: tuple[Correlation, ...] = ()
+
+
+def findings(dataset: str, runs: Mapping[str, VideoRuns]) -> Findings:
+    """`runs`: video -> (method, policy) -> rounds.  Each study counts the videos that have all of its runs."""
+    return Findings(
+        dataset,
+        tuple(sorted(runs)),
+        baselines=_baselines(runs),
+        attention=_attention(runs),
+        guidance=_guidance(runs),
+        correlations=_correlations(runs),
+    )
+
+
+def curves(runs: Mapping[str, VideoRuns], wanted: Sequence[tuple[RunName, str]]) -> tuple[Curve, ...]:
+    """One curve per ((method, policy), title), over the videos that have all of them; empty if none has."""
+    names = [name for name, _ in wanted]
+    videos = tuple(v for v in sorted(runs) if all(n in runs[v] for n in names))
+    if not videos or not names:
+        return ()
+    return tuple(
+        Curve(*name, title, videos, np.array([[r.quality.mean() for r in runs[v][name]] for v in videos]))
+        for name, title in wanted
+    )
+
+
+def correlation(video: str, rounds: Sequence[RoundResult]) -> Correlation:
+    """Of one run; rounds that changed nothing are left out."""
+    pairs = [_scored(r) for r in rounds if not r.empty]
+    each = np.array([rank_correlation(*p) for p in pairs])
+    pooled = rank_correlation(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
+    mean = float(np.nanmean(each)) if np.isfinite(each).any() else float("nan")
+    return Correlation(video, float(each[0]), mean, pooled)
+
+
+def _scored(r: RoundResult) -> tuple[np.ndarray, np.ndarray]:
+    known = np.isfinite(r.scores)
+    return r.scores[known], r.j[known]
+
+
+def _present(runs: Mapping[str, VideoRuns], names: Sequence[RunName]) -> list[RunName]:
+    """Those names that at least one video has."""
+    return [n for n in names if any(n in video for video in runs.values())]
+
+
+def _title(methods: Sequence[Method], name: str) -> str:
+    return next(m.title for m in methods if m.name == name)
+
+
+def _baselines(runs: Mapping[str, VideoRuns]) -> tuple[Curve, ...]:
+    policies = (ORACLE, "RS4")
+    names = [(NETWORK, p) for p in policies] + [(m.name, p) for p in policies for m in BASELINES]
+    names = _present(runs, names)
+    if {n for n, _ in names} <= {NETWORK}:
+        return ()
+    wanted = [(n, "the network" if n[0] == NETWORK else _title(BASELINES, n[0])) for n in names]
+    return curves(runs, wanted)
+
+
+def _attention(runs: Mapping[str, VideoRuns]) -> tuple[Curve, ...]:
+    names = _present(runs, [(m.name, ORACLE) for m in ABLATIONS])
+    if not names:
+        return ()
+    wanted = [((NETWORK, ORACLE), "R-attention and local propagation (the network)")]
+    return curves(runs, wanted + [(n, _title(ABLATIONS, n[0])) for n in names])
+
+
+def _guidance(runs: Mapping[str, VideoRuns]) -> Guidance | None:
+    seen = {n for video in runs.values() for n in video if n[0] == NETWORK}
+    chance = sorted((n for n in seen if n[1].startswith("random-")), key=lambda n: int(n[1].partition("-")[2]))
+    four = sorted((n for n in seen if n[1].startswith("random4-")), key=lambda n: int(n[1].partition("-")[2]))
+    guided = [(NETWORK, p) for p in GUIDED if (NETWORK, p) in seen]
+    if len(chance) < 2 or not guided or (NETWORK, ORACLE) not in seen:
+        return None
+    names = [(NETWORK, ORACLE), *guided, *chance, *four]
+    found = curves(runs, [(n, n[1]) for n in names])
+    if not found:
+        return None
+    first, second = 1 + len(guided), 1 + len(guided) + len(chance)
+    return Guidance(found[0], found[1:first], found[first:second], found[second:])
+
+
+def _correlations(runs: Mapping[str, VideoRuns]) -> tuple[Correlation, ...]:
+    return tuple(correlation(v, runs[v][NETWORK, ORACLE]) for v in sorted(runs) if (NETWORK, ORACLE) in runs[v])
+
+
+def mean_correlation(found: Sequence[Correlation]) -> Correlation:
+    """The mean over videos of what is defined."""
+
+    def mean(name: str) -> float:
+        values = np.array([getattr(c, name) for c in found])
+        return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+    return Correlation("mean", mean("first"), mean("mean"), mean("pooled"))
