@@ -70,6 +70,7 @@ class Config:
 
     # Protocol; none = what the network was published or trained with
     short_side: int | None = None  # shorter side in pixels that frames are worked on at; 0 = their own size
+    guidance_rule: Literal["auto", "published", "improved"] = "auto"  # improved: no frame twice; auto: by the network
     range_proportion: float = 0.99  # share of the frames towards another annotated frame that a round visits
     memory_limit: int = 3  # annotated frames that each frame reads at most; 0 = all
     wrap_scribbles: bool = False  # published fault: strokes at the upper and left border appear at the opposite one

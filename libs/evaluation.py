@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from libs import checkpoints, device
+from libs.guidance import INTERACTIVE, PUBLISHED
 from libs.interactions import FrameAnnotation
 from libs.segmenter import Segmenter, SegmenterOptions
 from libs.session import Session
@@ -64,6 +65,8 @@ def segmenter_options(network: GuidedNetwork, config: Any, *, benchmark: str) ->
         options = replace(options, blend=False)
         if network.preferred_short_side is None:
             options = replace(options, short_side=480, resize_method="cubic", output_interpolation="nearest")
+    if config.guidance_rule != "auto":
+        options = replace(options, guidance=PUBLISHED if config.guidance_rule == "published" else INTERACTIVE)
     if config.short_side is not None:
         options = replace(options, short_side=config.short_side or None)
     return options

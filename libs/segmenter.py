@@ -27,6 +27,7 @@ from torch import Tensor
 from dataset_torch.errors import UserError
 from dataset_torch.frames import FrameSource
 from libs.geometry import Geometry
+from libs.guidance import INTERACTIVE, PUBLISHED, GuidanceOptions
 from libs.interactions import FrameAnnotation
 from libs.ranges import Direction, FrameRange, blending_weight, frame_range, select_memory
 from libs.scribble_maps import interaction_planes, mask_core_planes
@@ -49,14 +50,21 @@ class SegmenterOptions:
     short_side: int | None = None  # working size: length of the shorter side in pixels; None = the video's own
     resize_method: Literal["area", "cubic"] = "area"  # published YouTube protocol: cubic
     output_interpolation: Literal["bilinear", "nearest"] = "bilinear"  # back to the original size; published: nearest
+    guidance: GuidanceOptions = PUBLISHED  # how RS1 and RS4 propose frames (see libs.guidance)
     storage: StorageFormat = "uint16"  # how probabilities are kept between frames (see libs.storage.Prediction)
     feature_budget_bytes: int = 2 << 30  # frame features kept over rounds; on a GPU this is GPU memory
     training: bool = False  # keep gradients, and put the network's tensors into the results
 
     @classmethod
     def for_network(cls, network: GuidedNetwork, **changes: object) -> SegmenterOptions:
-        """The defaults for this network: the published protocol, at the network's own working size."""
-        options = cls(short_side=network.preferred_short_side, repeat_memory=network.preferred_short_side is None)
+        """The defaults for this network: the published protocol as it is for the published network.
+
+        A network with a working size of its own gets that, and none of the published faults (spec section 6): a frame
+        annotated again replaces its memory, and guidance proposes frames that were not annotated yet.
+        """
+        options = cls()
+        if network.preferred_short_side is not None:
+            options = cls(short_side=network.preferred_short_side, repeat_memory=False, guidance=INTERACTIVE)
         return replace(options, **changes)
 
 
@@ -113,6 +121,7 @@ class Segmenter:
             geometry,
             feature_budget_bytes=self.options.feature_budget_bytes,
             output_interpolation=self.options.output_interpolation,
+            guidance=self.options.guidance,
             network_id=self.network_id,
         )
         for object_id in object_ids:

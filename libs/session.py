@@ -81,6 +81,7 @@ class Session:
         *,
         feature_budget_bytes: int,
         output_interpolation: Literal["bilinear", "nearest"] = "bilinear",
+        guidance: GuidanceOptions = PUBLISHED,
         network_id: str = "",
     ):
         self.frames = frames
@@ -88,6 +89,7 @@ class Session:
         self.state = SessionState()
         self.features = FeatureCache(feature_budget_bytes)
         self.output_interpolation = output_interpolation
+        self.guidance = guidance
         self.network_id = network_id
         self._fingerprint: str | None = None
 
@@ -198,10 +200,10 @@ class Session:
     ) -> list[int] | None:
         """The frames to look at next, best first (see `libs.guidance`); `None` for `wo_RS`.
 
-        Without `options`: the published rule for RS1 and RS4; with a `count`, frames that were annotated already come
-        last, which is what a person wants.
+        Without `options`: the segmenter's rule for RS1 and RS4 (`SegmenterOptions.guidance`); with a `count`, frames
+        that were annotated already come last, which is what a person wants.
         """
-        options = options or (PUBLISHED if count is None else INTERACTIVE)
+        options = options or (self.guidance if count is None else INTERACTIVE)
         return recommend(policy, self.scores, count=count, options=options, annotated_frames=set(self.annotated_frames))
 
     # ---- undo ----------------------------------------------------------------------------------------------------

@@ -295,3 +295,17 @@ def test_training_keeps_gradients_through_the_chain():
     assert start.interaction_logit is not None and all(r.propagation is not None for r in results)
     results[-1].probabilities[1].mean().backward()
     assert segmenter.network.scale.grad is not None and torch.isfinite(segmenter.network.scale.grad)
+
+
+def test_the_published_network_keeps_the_published_faults_and_others_do_not():
+    class Sized(ColourNetwork):
+        preferred_short_side = 40
+
+    published, own = SegmenterOptions.for_network(ColourNetwork()), SegmenterOptions.for_network(Sized())
+    assert published.repeat_memory and not published.guidance.exclude_annotated and published.short_side is None
+    assert not own.repeat_memory and own.guidance.exclude_annotated and own.short_side == 40
+    frames, masks = squares_video()
+    segmenter = Segmenter(Sized())
+    session = segmenter.open(frames)
+    play(segmenter, session, annotation(2, masks))
+    assert 2 not in session.recommend("RS4") and session.recommend("wo_RS") is None
