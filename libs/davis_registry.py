@@ -7,7 +7,9 @@ when it is closed.  The framework wants object ids 1, 2, 3 without gaps: they ar
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -40,6 +42,12 @@ class RegisteredDataset(Davis):
         self._fast = fast
         self._sequences: dict[str, DavisSequence] = {self.key(s.name): s for s in dataset.sequences}
         self._loaded: tuple[str, np.ndarray] | None = None
+        self.open()
+
+    def open(self) -> None:
+        """Enter the framework's tables; nothing happens when it is there already."""
+        if self.subset in Davis.sets:
+            return
         for key, sequence in self._sequences.items():
             Davis.dataset[key] = {
                 "name": key,
@@ -61,6 +69,17 @@ class RegisteredDataset(Davis):
         if self.subset in LocalConnector.VALID_SUBSETS:
             LocalConnector.VALID_SUBSETS.remove(self.subset)
         self._loaded = None
+
+    @contextlib.contextmanager
+    def listed(self) -> Iterator[None]:
+        """Inside, the data set is in the framework's tables; afterwards as before."""
+        was_open = self.subset in Davis.sets
+        self.open()
+        try:
+            yield
+        finally:
+            if not was_open:
+                self.close()
 
     def key(self, name: str) -> str:
         """The framework's name of sequence `name`."""

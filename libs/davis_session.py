@@ -132,7 +132,7 @@ class DavisEvaluationSession:
         )
         self.samples = self.all_samples[shard[0] :: shard[1]]
         self._record = SampleRecord()
-        self._given = self._closed = False
+        self._given = False
         self._last_strokes: list[dict] = []
         self._registered = RegisteredDataset(self.dataset, fast=fast)
         self._framework = start_framework(
@@ -157,9 +157,8 @@ class DavisEvaluationSession:
         self.close()
 
     def close(self) -> None:
-        """Take the data set out of the framework's tables; the session cannot go on afterwards."""
+        """Take the data set out of the framework's tables; afterwards only results can be read."""
         self._registered.close()
-        self._closed = True
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -326,7 +325,8 @@ class DavisEvaluationSession:
             )
         # The framework sums up its own names and ids.
         report = merged_report(self._progress, self.all_samples, lambda name: (self._registered.key(name), None))
-        framework, horizon, too_slow = clip_curve(self._service.summarize_report(report), self.metric)
+        with self._registered.listed():  # a closed session may still be summed up
+            framework, horizon, too_slow = clip_curve(self._service.summarize_report(report), self.metric)
         if too_slow:
             logger.warning(
                 "The rounds took longer than the %.0f s that the AUC is taken over: it leaves out the late rounds. "

@@ -7,11 +7,14 @@ dilation in place of the rank filters; nothing else is changed.  `tests/libs/tes
 
 from __future__ import annotations
 
+import inspect
 import threading
 
 import cv2
 import numpy as np
+from scipy import ndimage
 from skimage.filters import rank
+from skimage.morphology import medial_axis
 
 from libs import davis_compat  # noqa: F401  patches davisinteractive before it is imported
 
@@ -44,6 +47,34 @@ class _MorphologyOrRank:
 
 
 interactive_robot.rank = _MorphologyOrRank
+
+
+class _RememberedLabels:
+    """Stands for `scipy.ndimage` in scikit-image's skeleton code, and labels every 3 x 3 pattern only once.
+
+    For each skeleton, whatever its size, that code labels the same 1,024 patterns, some 40 ms, to fill a table.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, bytes], tuple[np.ndarray, int]] = {}
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(ndimage, name)
+
+    def label(self, pattern: np.ndarray, structure: np.ndarray | None = None) -> tuple[np.ndarray, int]:
+        """As `scipy.ndimage.label`."""
+        if pattern.shape != (3, 3) or structure is None:
+            return ndimage.label(pattern, structure)
+        key = pattern.tobytes(), structure.tobytes()
+        if key not in self._known:
+            self._known[key] = ndimage.label(pattern, structure)
+            self._known[key][0].flags.writeable = False
+        return self._known[key]
+
+
+_skeleton_code = inspect.getmodule(inspect.unwrap(medial_axis))
+if getattr(_skeleton_code, "ndi", None) is ndimage:  # else another release of scikit-image, which is left alone
+    _skeleton_code.ndi = _RememberedLabels()
 
 
 class FastRobot(InteractiveScribblesRobot):

@@ -1,0 +1,57 @@
+"""Figures of an evaluation, by hand."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from libs.davis_progress import RoundRecord
+from libs.davis_summary import area_over_rounds, clip_curve, object_table, report_rows, round_means
+
+
+def test_area_over_rounds_by_hand():
+    assert area_over_rounds([0.5, 0.7, 0.9]) == pytest.approx((0.25 + 0.7 + 0.45) / 2)
+    assert area_over_rounds([0.4] * 8) == pytest.approx(0.4)
+    assert area_over_rounds([0.3]) == 0.3
+    with pytest.raises(ValueError, match="at least one round"):
+        area_over_rounds([])
+
+
+def framework_summary(times, values):
+    return {
+        "auc": 0.123,
+        "metric_at_threshold": {"threshold": 60, "J": 0.456},
+        "curve": {"time": times, "J": values},
+    }
+
+
+def test_a_curve_within_the_horizon_stays():
+    summary = framework_summary([0.0, 10.0, 20.0, 100.0], [0.0, 0.5, 0.7, 0.7])
+    assert clip_curve(summary, "J") == (summary, 100.0, False)
+
+
+def test_a_curve_beyond_the_horizon_is_cut_there():
+    # 100 s horizon; rounds at 80 s and 160 s: at 100 s the line from (80, .4) to (160, .8) has reached .5
+    clipped, horizon, too_slow = clip_curve(framework_summary([0, 80, 160, 100], [0, 0.4, 0.8, 0.8]), "J")
+    assert (horizon, too_slow) == (100, True)
+    assert clipped["auc"] == pytest.approx((80 * 0.2 + 20 * 0.45) / 100)
+    assert clipped["metric_at_threshold"] == {"threshold": 60, "J": pytest.approx(0.3)}
+    assert clipped["curve"] == {"time": [0, 80, 160], "J": [0, 0.4, 0.8]}
+
+
+def test_the_object_table_has_every_object_and_carries_on():
+    first = RoundRecord(1.0, [[0.2, 1.0], [0.4, 0.0]], [[0.6, 1.0], [0.8, 1.0]], 0)
+    second = RoundRecord(1.0, [[0.6, 1.0], [0.8, 0.5]], [[1.0, 1.0], [1.0, 1.0]], 0)
+    report = pd.concat([report_rows("cat", 2, 1, first, (3, 5)), report_rows("cat", 2, 2, second, (3, 5))])
+    objects = [("cat", 2, 3), ("cat", 2, 5), ("ant", 1, 1)]
+    table = object_table(report, "J_AND_F", 3, objects)
+    assert table[["sequence", "obj_idx", "scr_idx"]].to_numpy().tolist() == [
+        ["ant", 1, 1],
+        ["cat", 3, 2],
+        ["cat", 5, 2],
+    ]
+    figures = table[["round-1", "round-2", "round-3"]].to_numpy()
+    assert figures[0].tolist() == [0, 0, 0]  # never evaluated
+    assert figures[1].tolist() == pytest.approx([0.5, 0.85, 0.85])
+    assert figures[2].tolist() == pytest.approx([0.75, 0.875, 0.875])
+    assert round_means(table) == pytest.approx((1.25 / 3, 1.725 / 3, 1.725 / 3))
