@@ -48,16 +48,18 @@ def cut_out(name: str) -> Sprite:
     return make_sprite(name, np.dstack([image, alpha]), (alpha > 127).astype(np.uint8), weight=1.0)
 
 
-def drawing(name: str, folder: Path = CLIPART) -> Sprite:
-    """A drawing of openclipart with some grain, so that it does not look printed.
+def check_drawings(folder: Path) -> None:
+    """Raise `UserError` unless `folder` has every drawing."""
+    for name in _DRAWINGS.values():
+        if not (folder / name).is_file():
+            raise UserError(
+                f"{folder / name} is missing: install the Debian package openclipart-png, or give its folder."
+            )
 
-    Raises:
-        UserError: the Debian package is not installed, or no longer has it.
-    """
-    path = folder / _DRAWINGS[name]
-    if not path.is_file():
-        raise UserError(f"{path} is missing: install the Debian package openclipart-png, or give its folder.")
-    sprite = load_cutout(path)
+
+def drawing(name: str, folder: Path = CLIPART) -> Sprite:
+    """A drawing of openclipart with some grain, so that it does not look printed.  Raises `UserError` if unreadable."""
+    sprite = load_cutout(folder / _DRAWINGS[name])
     rng = np.random.default_rng(len(name))
     for rgba, _ in sprite.pyramid:
         grain = cv2.GaussianBlur(rng.normal(0, 22, rgba.shape[:2]).astype(np.float32), (0, 0), 1.0)

@@ -17,7 +17,7 @@ from dataset_torch.atomic import write_atomic
 from dataset_torch.errors import UserError
 from dataset_torch.masks import write_mask
 from dataset_torch.sample import SAMPLE_DAVIS, SAMPLE_YOUTUBE
-from dataset_torch.sample.ingredients import CLIPART
+from dataset_torch.sample.ingredients import CLIPART, check_drawings
 from dataset_torch.sample.scenes import DAVIS_SCENES, YOUTUBE_SCENES, Scene, render_scene
 from dataset_torch.sample.strokes import human_scribbles
 
@@ -83,6 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     try:
+        check_drawings(options.clipart)
         write_davis(options.davis, options.clipart)
         write_youtube(options.youtube, options.clipart)
     except UserError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import multiprocessing
 import sys
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -60,7 +61,7 @@ def unpack_clip(data: bytes, name: str = "") -> Clip:
                 for part in np.split(file["masks"], np.cumsum(file["mask_lengths"])[:-1])
             ]
             ids = tuple(int(i) for i in file["object_ids"])
-    except (KeyError, OSError, EOFError, cv2.error) as error:
+    except (KeyError, OSError, EOFError, ValueError, zipfile.BadZipFile, cv2.error) as error:
         raise ValueError(f"{name or 'the data'} is not a clip file: {error}") from error
     return Clip(np.stack(frames), np.stack(masks), ids, name)
 

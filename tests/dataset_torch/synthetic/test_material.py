@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from dataset_torch.errors import UserError
+from dataset_torch.masks import write_mask
+from dataset_torch.synthetic.material import load_cutout, load_material
+from tests.dataset_torch.toy_material import disc, picture, write_image, write_material
+
+
+def test_everything_is_found(tmp_path):
+    material = load_material(write_material(tmp_path))
+    assert [s.name for s in material.cutouts] == ["animals__disc", "space__disc"]
+    assert material.cutouts[0].weight > material.cutouts[1].weight
+    assert len(material.backgrounds) == 1 and len(material.photos) == 2
+    still = material.stills[0]
+    assert [s.name for s in still.sprites] == ["pair-1", "pair-2", "pair-1+2"]
+    assert [s.parts for s in still.sprites] == [1, 1, 2]
+    # objects 60 x 40 and 40 x 50 pixels; the soft edge counts from half opacity on
+    assert still.sprites[0].area == pytest.approx(2400, rel=0.05) and still.sprites[1].area == pytest.approx(
+        2000, rel=0.05
+    )
+    assert still.sprites[0].centre == (50, 50)
+
+
+def test_painted_over_stills_lose_their_objects(tmp_path):
+    root = write_material(tmp_path)
+    image = np.full((90, 160, 3), 90, np.uint8)
+    image[20:80, 30:120] = (250, 0, 0)
+    write_image(root / "stills" / "JPEGImages" / "pair" / "00000.png", image)
+    filled = load_material(root).stills[0].filled[0]
+    assert np.abs(filled[40, 60].astype(int) - 90).max() < 40
+
+
+def test_cut_outs_are_cropped_and_have_a_clear_rim(tmp_path):
+    image = np.zeros((80, 100, 4), np.uint8)
+    image[10:70, 30:90] = disc(60)
+    write_image(tmp_path / "a.png", image)
+    sprite = load_cutout(tmp_path / "a.png")
+    rgba, parts = sprite.pyramid[0]
+    assert rgba.shape == (62, 62, 4) and parts.max() == 1  # the disc is 54 across, plus 4 on either side
+    assert not rgba[:4, :, 3].any() and not rgba[:, -4:, 3].any()
+    assert np.abs(rgba[4, 4, :3].astype(int) - [200, 30, 40]).max() <= 2  # colours go on under the clear part
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda root: write_image(root / "cutouts" / "b.png", picture()), "alpha"),
+        (lambda root: write_image(root / "cutouts" / "b.png", np.zeros((9, 9, 4), np.uint8)), "transparent"),
+        (lambda root: (root / "backgrounds" / "b.jpg").write_bytes(b"no image"), "cannot be read"),
+        (lambda root: (root / "stills" / "Annotations" / "pair" / "00000.png").unlink(), "no mask"),
+        (lambda root: write_mask(root / "stills/Annotations/pair/00000.png", np.ones((5, 5), np.uint8)), "same size"),
+        (
+            lambda root: write_mask(root / "stills/Annotations/pair/00000.png", np.zeros((90, 160), np.uint8)),
+            "no object",
+        ),
+    ],
+)
+def test_bad_material_is_refused(tmp_path, spoil, message):
+    root = write_material(tmp_path)
+    spoil(root)
+    with pytest.raises(UserError, match=message):
+        load_material(root)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match="0 cut-outs, 0 backgrounds and 0 stills"):
+        load_material(tmp_path)
