@@ -21,6 +21,7 @@ from libs.training.losses import (
     propagation_loss,
     ranking_loss,
 )
+from libs.training.practice import practise
 from libs.training.recipe import Recipe, Stage
 from libs.training.samples import Sample
 from networks.interface import (
@@ -129,6 +130,11 @@ def run_pass(
             terms.append(recipe.loss.ranking * ranking_loss(collected.scores, collected.qualities))
             result.rank_agreement += _agreement(collected.scores, collected.qualities)
     result.loss = torch.stack(terms).sum() / max(rounds, 1)
+    if generator.random() < stage.practice:
+        frame = int(generator.integers(len(targets)))
+        losses = practise(segmenter, session, sample, frame, targets[frame], recipe, generator)
+        if losses:
+            result.loss = result.loss + recipe.loss.interaction * torch.stack(losses).mean()
     return result
 
 

@@ -9,9 +9,10 @@ RECIPE = Recipe(
     name="compact",
     architecture="compact",
     precision="bfloat16",
+    steps=3800,
     stages=(
         Stage(share=0.25, length=(2, 2), rounds=(0.5, 0.5), finished_mask=0.4),
-        Stage(share=0.45, length=(3, 4), rounds=(0.35, 0.65), finished_mask=0.25),
+        Stage(share=0.45, length=(3, 4), rounds=(0.35, 0.65), finished_mask=0.25, practice=1),
         Stage(
             share=0.30,
             length=(4, 6),
@@ -19,6 +20,7 @@ RECIPE = Recipe(
             max_objects=3,
             finished_mask=0.15,
             size=(192, 320),
+            practice=1,
         ),
     ),
 )

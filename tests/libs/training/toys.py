@@ -48,7 +48,7 @@ def tiny_recipe(**changes: object) -> Recipe:
     values = {
         "name": "tiny",
         "architecture": "compact",
-        "stages": (Stage(share=1, length=(2, 2), rounds=(0.5, 0.5), size=SIZE, max_objects=1),),
+        "stages": (Stage(share=1, length=(2, 2), rounds=(0.5, 0.5), size=SIZE, max_objects=1, practice=0.5),),
         "steps": 4,
         "clips_per_step": 2,
         "warm_up_steps": 1,
