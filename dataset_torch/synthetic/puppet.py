@@ -23,90 +23,104 @@ def puppet_layers(
     rng: np.random.Generator, recipe: Recipe, photo: Photo, poses: Poses, object_id: int, scene_colours: np.ndarray
 ) -> list[Layer]:
     """The layers of one figure, back to front; its picture comes from `photo` and plain cloth and skin colours."""
-    unit = float(np.clip(poses.largest, 12, 120))
-    steps = recipe.steps
-    build = rng.uniform(0.8, 1.25)  # stout or slim
-    skin = _SKIN[rng.integers(len(_SKIN))] * rng.uniform(0.8, 1.1)
-    bare_arms, bare_legs = rng.random() < 0.5, rng.random() < 0.3
-    shirt, trousers = _cloth(rng, photo), _cloth(rng, photo)
-    gait = rng.uniform(0.1, 0.9)
-    rate, phase = rng.uniform(0.4, 1.8), rng.uniform(0, 6.3)
-    step = np.arange(steps)
-    parts: list[tuple[np.ndarray, Layer]] = []
+    figure = _Figure(rng, recipe.steps, photo, float(np.clip(poses.largest, 12, 120)), object_id)
+    sway = rng.normal(0, 0.2) + rng.uniform(0, 0.3) * wander(rng, recipe.steps)
+    body = poses.matrices @ _rotation(sway)
+    figure.legs(body)
+    figure.trunk(body)
+    figure.arms(body)
+    return _dress_alike(rng, recipe, figure.layers, scene_colours)
+
+
+class _Figure:
+    """A figure while its limbs are being hung on; lengths are in units in which it is about 2.5 tall."""
+
+    def __init__(self, rng: np.random.Generator, steps: int, photo: Photo, unit: float, object_id: int):
+        self.rng, self.photo, self.unit, self.object_id = rng, photo, unit, object_id
+        self.layers: list[Layer] = []
+        self.steps, self.step = steps, np.arange(steps)
+        self.build = rng.uniform(0.8, 1.25)  # slim or stout
+        self.skin = _SKIN[rng.integers(len(_SKIN))] * rng.uniform(0.8, 1.1)
+        self.bare_arms, self.bare_legs = rng.random() < 0.5, rng.random() < 0.3
+        self.shirt, self.trousers = _cloth(rng, photo), _cloth(rng, photo)
+        self.gait = rng.uniform(0.1, 0.9)
+        self.raised = 0.0
+        self.rate, self.phase = rng.uniform(0.4, 1.8), rng.uniform(0, 6.3)
+
+    def stride(self, offset: float) -> np.ndarray:
+        """The angle of a swinging limb, float [steps]."""
+        return self.gait * np.sin(self.rate * self.step + self.phase + offset)
 
     def limb(
-        parent: np.ndarray, joint: tuple[float, float], angle: np.ndarray, length: float, thick: float, cloth
+        self,
+        parent: np.ndarray,
+        joint: tuple[float, float],
+        angle: np.ndarray,
+        size: tuple[float, float],
+        cloth: np.ndarray,
     ) -> np.ndarray:
-        """Hang a limb at `joint` of the parent's frame; returns the frame of its far end."""
-        local = np.zeros((steps, 3, 3))
-        local[:, 0, 0] = local[:, 1, 1] = np.cos(angle)
-        local[:, 1, 0], local[:, 0, 1] = np.sin(angle), -np.sin(angle)
+        """Hang a limb of `size` (length, thickness) at `joint` of the parent's frame; returns the frame of its far end."""
+        length, thick = size
+        local = _rotation(angle)
         local[:, :2, 2] = joint
-        local[:, 2, 2] = 1
         frame = parent @ local
         middle = np.eye(3)
         middle[1, 2] = length / 2
-        texture = _capsule(rng, cloth, length + thick, thick, unit)
+        texture = _capsule(self.rng, cloth, length + thick, thick, self.unit)
         alpha = (texture[..., 3] > 127).astype(np.uint8)
-        parts.append(Layer(texture, alpha, unit, frame @ middle, (object_id,), name="puppet"))
+        self.layers.append(Layer(texture, alpha, self.unit, frame @ middle, (self.object_id,), name="puppet"))
         end = np.eye(3)
         end[1, 2] = length
         return frame @ end
 
-    body = poses.matrices
-    sway = rng.normal(0, 0.2) + rng.uniform(0, 0.3) * wander(rng, steps)
-    lean = _rotation(sway)
-    body = body @ lean
-    for side, offset in ((-1, 0.0), (1, np.pi)):
-        swing = gait * np.sin(rate * step + phase + offset)
-        hip = limb(
-            body,
-            (0.14 * side * build, 0.25),
-            swing + rng.normal(0, 0.1),
-            0.55,
-            0.2 * build,
-            skin if bare_legs else trousers,
-        )
-        knee = limb(
-            hip,
-            (0, 0),
-            np.abs(gait * np.sin(rate * step + phase + offset + 1)) * 0.9,
-            0.55,
-            0.14 * build,
-            skin if bare_legs and rng.random() < 0.8 else trousers,
-        )
-        limb(knee, (0, 0), np.full(steps, -1.3 if rng.random() < 0.5 else 1.3), 0.14, 0.11, _cloth(rng, photo))
-    torso = _rotation(np.full(steps, np.pi)).copy()
-    torso[:, 1, 2] = 0.25
-    limb(body @ torso, (0, 0), np.zeros(steps), 0.75, 0.46 * build, shirt)
-    raised = rng.uniform(0, 2.6) if rng.random() < 0.3 else rng.uniform(0, 0.6)
-    limb(body, (0, -0.62), np.full(steps, np.pi), 0.12, 0.14, skin)
-    limb(body, (0, -0.82), np.pi + rng.uniform(0, 0.3) * wander(rng, steps), 0.1, 0.28, _hair(rng, skin))
-    for side, offset in ((-1, np.pi), (1, 0.0)):
-        swing = -side * raised + gait * np.sin(rate * step + phase + offset) + 0.3 * wander(rng, steps)
-        elbow = limb(body, (0.24 * side * build, -0.5), swing, 0.42, 0.14 * build, skin if bare_arms else shirt)
-        hand = limb(
-            elbow,
-            (0, 0),
-            -side * (rng.uniform(0, 1.2) + 0.4 * wander(rng, steps)),
-            0.38,
-            0.1 * build,
-            skin if bare_arms else shirt,
-        )
-        limb(hand, (0, 0), np.zeros(steps), 0.06, 0.1, skin)
-        if side == 1 and rng.random() < 0.15:  # carries a stick
-            limb(hand, (0, 0), np.full(steps, rng.uniform(-2, 2)), rng.uniform(0.5, 1.3), 0.05, _cloth(rng, photo))
-    blur_from = parts[0]
-    dress(rng, recipe, blur_from)
-    harmonise = rng.uniform(0.1, 0.6) if rng.random() < recipe.harmonised else 0.0
-    for layer in parts:
-        layer.blur, layer.shade, layer.softness, layer.shadow = None, blur_from.shade, 0.0, 0.0
-        if blur_from.blur is not None:
-            layer.blur = blur_from.blur
-        if harmonise:
-            rgb = match_colours(layer.texture[..., :3], layer.texture[..., 3] > 0, scene_colours, harmonise * 0.5)
+    def legs(self, body: np.ndarray) -> None:
+        """Thighs, shins and feet in step."""
+        rng = self.rng
+        for side, offset in ((-1, 0.0), (1, np.pi)):
+            cloth = self.skin if self.bare_legs else self.trousers
+            swing = self.stride(offset) + rng.normal(0, 0.1)
+            knee = self.limb(body, (0.14 * side * self.build, 0.25), swing, (0.55, 0.2 * self.build), cloth)
+            cloth = self.skin if self.bare_legs and rng.random() < 0.8 else self.trousers
+            ankle = self.limb(knee, (0, 0), np.abs(self.stride(offset + 1)) * 0.9, (0.55, 0.14 * self.build), cloth)
+            foot = np.full(self.steps, -1.3 if rng.random() < 0.5 else 1.3)
+            self.limb(ankle, (0, 0), foot, (0.14, 0.11), _cloth(rng, self.photo))
+
+    def trunk(self, body: np.ndarray) -> None:
+        """Torso, neck and head; how far the arms are raised is drawn here, too."""
+        rng, upright = self.rng, np.full(self.steps, np.pi)
+        self.limb(body, (0, 0.25), upright, (0.75, 0.46 * self.build), self.shirt)
+        self.raised = rng.uniform(0, 2.6) if rng.random() < 0.3 else rng.uniform(0, 0.6)
+        self.limb(body, (0, -0.62), upright, (0.12, 0.14), self.skin)
+        nod = np.pi + rng.uniform(0, 0.3) * wander(rng, self.steps)
+        self.limb(body, (0, -0.82), nod, (0.1, 0.28), _hair(rng, self.skin))
+
+    def arms(self, body: np.ndarray) -> None:
+        """Arms that swing against the legs, hanging or raised; sometimes a stick in one hand."""
+        rng = self.rng
+        cloth = self.skin if self.bare_arms else self.shirt
+        for side, offset in ((-1, np.pi), (1, 0.0)):
+            swing = -side * self.raised + self.stride(offset) + 0.3 * wander(rng, self.steps)
+            elbow = self.limb(body, (0.24 * side * self.build, -0.5), swing, (0.42, 0.14 * self.build), cloth)
+            bend = -side * (rng.uniform(0, 1.2) + 0.4 * wander(rng, self.steps))
+            hand = self.limb(elbow, (0, 0), bend, (0.38, 0.1 * self.build), cloth)
+            self.limb(hand, (0, 0), np.zeros(self.steps), (0.06, 0.1), self.skin)
+            if side == 1 and rng.random() < 0.15:
+                angle, length = np.full(self.steps, rng.uniform(-2, 2)), rng.uniform(0.5, 1.3)
+                self.limb(hand, (0, 0), angle, (length, 0.05), _cloth(rng, self.photo))
+
+
+def _dress_alike(
+    rng: np.random.Generator, recipe: Recipe, layers: list[Layer], scene_colours: np.ndarray
+) -> list[Layer]:
+    """One blur and one shading for all limbs, colours towards the scene's; returns the layers."""
+    dress(rng, recipe, layers[0])
+    harmony = 0.5 * rng.uniform(0.1, 0.6) if rng.random() < recipe.harmonised else 0.0
+    for layer in layers:
+        layer.blur, layer.shade, layer.softness, layer.shadow = layers[0].blur, layers[0].shade, 0.0, 0.0
+        if harmony:
+            rgb = match_colours(layer.texture[..., :3], layer.texture[..., 3] > 0, scene_colours, harmony)
             layer.texture = np.dstack([rgb, layer.texture[..., 3]])
-    return parts
+    return layers
 
 
 def _rotation(angle: np.ndarray) -> np.ndarray:
