@@ -23,7 +23,8 @@ help:
 	@echo "make lint      ruff, rules and format;  make format: rewrite"
 	@echo "Arguments for the script: ARGS=\"...\"; --help shows them all"
 
-# Installs when something that decides what is installed has changed.  The stamp is written only after success.
+# Installs when something that decides what is installed has changed.  The stamp is written only after success, and a
+# virtual environment that was left half made is made again.
 install: $(STAMP)
 
 $(STAMP): requirements.txt libs/davis_install/backend.py libs/davis_install/pyproject.toml
@@ -31,7 +32,7 @@ $(STAMP): requirements.txt libs/davis_install/backend.py libs/davis_install/pypr
 	    echo "No Python 3.10 or newer was found on the PATH (python3 is: $$(python3 --version 2>&1))." >&2; \
 	    echo "Install one (python.org, your package manager, pyenv, conda), or name it: make PYTHON=/path/to/python3.12" >&2; \
 	    exit 2; fi
-	@if [ ! -x $(RUN) ]; then \
+	@if ! $(RUN) -m pip --version >/dev/null 2>&1; then \
 	    $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	        echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.10 or newer is needed: make PYTHON=..." >&2; exit 2; }; \
 	    $(PYTHON) -m venv $(VENV) || { \
