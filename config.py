@@ -40,6 +40,7 @@ class Config:
     device: str = "auto"  # auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1, mps
     precision: Literal["float32", "bfloat16", "float16"] = "float32"  # arithmetic of the network
     threads: int = 0  # CPU threads; 0 = as many as there are cores
+    compile: bool = False  # let torch.compile make code for the propagation; needs a C++ compiler, minutes to warm up
 
     # Results
     results_dir: Path = ROOT / "results"  # every run gets a folder of its own here
@@ -78,7 +79,10 @@ class Config:
 
     # Memory
     storage: Literal["float32", "uint16", "uint8"] = "uint16"  # how the probabilities of frames are kept
-    feature_budget_mb: int = 2048  # frame features kept between rounds, megabytes
+    feature_budget_mb: int = 1536  # frame features kept between rounds, megabytes
+    feature_spill: Literal["none", "memory", "disk"] = "none"  # where features beyond that go, in half precision
+    feature_spill_mb: int = 8192  # how much may go there, megabytes
+    frames_ahead: int = 2  # frames read and resized ahead of the network; 0 = none
 
     # App (IVOS_app.py)
     video: Path | None = None  # video file or folder of frames to open; none = the sample, or a choice from the folders
@@ -156,6 +160,8 @@ def _check(config: Config) -> None:
         "range_proportion": lambda v: 0 <= v <= 1,
         "memory_limit": lambda v: v >= 0,
         "feature_budget_mb": lambda v: v >= 0,
+        "feature_spill_mb": lambda v: v >= 0,
+        "frames_ahead": lambda v: v >= 0,
         "short_side": lambda v: v is None or v == 0 or v >= 16,
         "port": lambda v: 0 <= v < 65536,
         "upload_limit_mb": lambda v: v >= 1,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import hashlib
+import threading
 from collections import OrderedDict
 from pathlib import Path
 
@@ -33,7 +34,10 @@ class FrameSource(abc.ABC):
 
     @abc.abstractmethod
     def read(self, index: int) -> np.ndarray:
-        """Frame `index` as uint8 height x width x 3, RGB.  Raises `UserError` when it cannot be decoded."""
+        """Frame `index` as uint8 height x width x 3, RGB.  Raises `UserError` when it cannot be decoded.
+
+        May be called from two threads at once: the segmenter reads ahead in a thread of its own.
+        """
 
     def check_index(self, index: int) -> None:
         """Raise `IndexError` unless 0 <= index < len(self)."""
@@ -110,6 +114,7 @@ class VideoFile(FrameSource):
         if not self.path.is_file():
             raise UserError(f"video file {self.path} does not exist.")
         self.name = self.path.stem
+        self._lock = threading.Lock()  # decoder, position and cache are one state
         self._capture = cv2.VideoCapture(str(self.path))
         self._cache: OrderedDict[int, np.ndarray] = OrderedDict()
         self._position = 0
@@ -172,6 +177,10 @@ class VideoFile(FrameSource):
 
     def read(self, index: int) -> np.ndarray:
         self.check_index(index)
+        with self._lock:
+            return self._read(index)
+
+    def _read(self, index: int) -> np.ndarray:
         if index in self._cache:
             self._cache.move_to_end(index)
             return self._cache[index]

@@ -301,7 +301,7 @@ def _open_folder(
 ) -> runs.RunFolder:
     settings = {
         "checkpoint": checkpoint.sha256,
-        "segmenter": {k: v for k, v in asdict(segmenter.options).items() if k != "feature_budget_bytes"},
+        "segmenter": segmenter.options.protocol(),
         "precision": config.precision,
         "score_foreground": config.score_foreground,
         "data": str(run.dataset.root.resolve()),

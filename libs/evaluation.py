@@ -18,6 +18,8 @@ from libs.guidance import INTERACTIVE, PUBLISHED
 from libs.interactions import FrameAnnotation
 from libs.segmenter import Segmenter, SegmenterOptions
 from libs.session import Session
+from networks.compiled import compile_network
+from networks.inference import prepare_for_inference
 from networks.interface import GuidedNetwork
 
 Progress = Callable[[int, int], None]  # frames done in this round, frames to do
@@ -47,6 +49,9 @@ def load_segmenter(config: Any, *, benchmark: str) -> Segmenter:
     if hasattr(network, "score_foreground"):
         network.score_foreground = config.score_foreground
     options = segmenter_options(network, config, benchmark=benchmark)
+    prepare_for_inference(network)
+    if config.compile:
+        compile_network(network)
     identity = checkpoints.sha256(checkpoints.resolve(config.checkpoint))
     return Segmenter(network, options=options, device=chosen, precision=precision.dtype, network_id=identity)
 
@@ -60,6 +65,9 @@ def segmenter_options(network: GuidedNetwork, config: Any, *, benchmark: str) ->
         wrap_scribbles=config.wrap_scribbles,
         storage=config.storage,
         feature_budget_bytes=config.feature_budget_mb << 20,
+        feature_spill=config.feature_spill,
+        feature_spill_bytes=config.feature_spill_mb << 20,
+        frames_ahead=config.frames_ahead,
     )
     if benchmark == "youtube":
         options = replace(options, blend=False)

@@ -15,8 +15,8 @@ The network is shared by any number of sessions and never changed by them.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,9 +26,11 @@ from torch import Tensor
 
 from dataset_torch.errors import UserError
 from dataset_torch.frames import FrameSource
+from libs.feature_cache import FeatureCache, Spill
 from libs.geometry import Geometry
 from libs.guidance import INTERACTIVE, PUBLISHED, GuidanceOptions
 from libs.interactions import FrameAnnotation
+from libs.prefetch import Prefetcher
 from libs.ranges import Direction, FrameRange, blending_weight, frame_range, select_memory
 from libs.scribble_maps import interaction_planes, mask_core_planes
 from libs.session import MemoryRecord, Round, Session, rows_of
@@ -52,7 +54,10 @@ class SegmenterOptions:
     output_interpolation: Literal["bilinear", "nearest"] = "bilinear"  # back to the original size; published: nearest
     guidance: GuidanceOptions = PUBLISHED  # how RS1 and RS4 propose frames (see libs.guidance)
     storage: StorageFormat = "uint16"  # how probabilities are kept between frames (see libs.storage.Prediction)
-    feature_budget_bytes: int = 2 << 30  # frame features kept over rounds; on a GPU this is GPU memory
+    feature_budget_bytes: int = 1536 << 20  # frame features kept over rounds; on a GPU this is GPU memory
+    feature_spill: Spill = "none"  # where features beyond the budget go, in half precision; none: encoded again
+    feature_spill_bytes: int = 8 << 30  # how much may go there
+    frames_ahead: int = 2  # frames read and resized ahead of the network in a thread; 0 = none
     training: bool = False  # keep gradients, and put the network's tensors into the results
 
     @classmethod
@@ -66,6 +71,11 @@ class SegmenterOptions:
         if network.preferred_short_side is not None:
             options = cls(short_side=network.preferred_short_side, repeat_memory=False, guidance=INTERACTIVE)
         return replace(options, **changes)
+
+    def protocol(self) -> dict[str, object]:
+        """The options that decide results, without those that only trade memory for time; for the record of a run."""
+        only_speed = ("feature_budget_bytes", "feature_spill_bytes", "frames_ahead")
+        return {name: value for name, value in asdict(self).items() if name not in only_speed}
 
 
 @dataclass(frozen=True)
@@ -116,10 +126,13 @@ class Segmenter:
             multiple=self.network.pad_multiple,
             pad_always=self.network.pad_always,
         )
+        options = self.options
         session = Session(
             frames,
             geometry,
-            feature_budget_bytes=self.options.feature_budget_bytes,
+            features=FeatureCache(
+                options.feature_budget_bytes, spill=options.feature_spill, spill_bytes=options.feature_spill_bytes
+            ),
             output_interpolation=self.options.output_interpolation,
             guidance=self.options.guidance,
             network_id=self.network_id,
@@ -209,28 +222,50 @@ class Segmenter:
         """
         span = self.frames_to_visit(session, direction=direction, first=first, last=last)
         annotated_frame = session.annotated_frames[-1]
-        for side, frames in (("backward", span.backward), ("forward", span.forward)):
-            neighbour = annotated_frame
-            probabilities = session.padded_probabilities(neighbour) if start is None else start.probabilities
-            foreground = probabilities[1:, None].to(self.device)  # O x 1 x H x W
-            for frame in frames:
-                # The context is left before every yield: the caller's code must not run under our autograd mode.
+        order = (*span.backward, *span.forward)
+        session.features.plan(order)
+        with Prefetcher(
+            lambda frame: self._input(session, frame),
+            order,
+            ahead=self.options.frames_ahead,
+            needed=lambda frame: frame not in session.features,
+        ) as reader:
+            for side, frames in (("backward", span.backward), ("forward", span.forward)):
+                if not frames:
+                    continue
+                probabilities = session.padded_probabilities(annotated_frame) if start is None else start.probabilities
+                foreground = probabilities[1:, None].to(self.device)  # O x 1 x H x W
                 with self._compute():
-                    result = self._propagated_frame(session, frame, neighbour, foreground, side)
-                foreground, neighbour = result.probabilities[1:, None], frame
-                yield result
+                    beside = self.features(session, annotated_frame)
+                for frame in frames:
+                    # The context is left before every yield: the caller's code must not run under our autograd mode.
+                    with self._compute():
+                        query = self.features(session, frame, reader.take)
+                        result = self._propagated_frame(session, frame, query, beside, foreground, side)
+                    foreground, beside = result.probabilities[1:, None], query
+                    yield result
 
     # ---- inside a round ------------------------------------------------------------------------------------------
 
-    def features(self, session: Session, frame: int) -> FrameFeatures:
-        """The frame's features, encoded once and cached within the session's budget."""
-        return session.features.get(frame, lambda index: self.network.encode_frame(self._image(session, index)))
+    def features(self, session: Session, frame: int, read: Callable[[int], Tensor] | None = None) -> FrameFeatures:
+        """The frame's features, encoded once and cached within the session's budget.
+
+        `read` gives the network's input of a frame, 1 x 3 x H x W on the CPU; by default it is made from the video.
+        """
+        read = read or (lambda index: self._input(session, index))
+        return session.features.get(
+            frame, lambda index: self.network.encode_frame(read(index).to(self.device, non_blocking=True))
+        )
+
+    def _input(self, session: Session, frame: int) -> Tensor:
+        """The network's input of a frame, on the CPU: 1 x 3 x H x W.  Also called from the thread that reads ahead."""
+        network, method = self.network, self.options.resize_method
+        image = session.frames.read(frame)
+        tensor = session.geometry.to_input(image, network.image_mean, network.image_std, method=method)
+        return tensor.pin_memory() if self.device.type == "cuda" else tensor
 
     def _image(self, session: Session, frame: int) -> Tensor:
-        image = session.frames.read(frame)
-        network, method = self.network, self.options.resize_method
-        tensor = session.geometry.to_input(image, network.image_mean, network.image_std, method=method)
-        return tensor.to(self.device, non_blocking=True)  # 1 x 3 x H x W
+        return self._input(session, frame).to(self.device, non_blocking=True)  # 1 x 3 x H x W
 
     def _annotated_frame(
         self, session: Session, annotation: FrameAnnotation
@@ -280,9 +315,15 @@ class Segmenter:
         )
 
     def _propagated_frame(
-        self, session: Session, frame: int, neighbour: int, foreground: Tensor, side: Direction
+        self,
+        session: Session,
+        frame: int,
+        query: FrameFeatures,
+        beside: FrameFeatures,
+        foreground: Tensor,
+        side: Direction,
     ) -> FrameResult:
-        query, beside = self.features(session, frame), self.features(session, neighbour)
+        """`query` are the frame's features; `beside` and `foreground` (O x 1 x H x W) are the neighbour's."""
         outputs: list[tuple[list[int], Propagation]] = []
         for rows, records in self._object_groups(session):
             ids = [session.object_ids[row] for row in rows]

@@ -16,10 +16,11 @@ from torch import Tensor
 from dataset_torch.atomic import write_atomic
 from dataset_torch.errors import UserError
 from dataset_torch.frames import FrameSource
+from libs.feature_cache import FeatureCache
 from libs.geometry import Geometry
 from libs.guidance import INTERACTIVE, PUBLISHED, GuidanceOptions, recommend
 from libs.interactions import MAX_OBJECT_ID, Click, FrameAnnotation, Scribble
-from libs.storage import FeatureCache, Prediction
+from libs.storage import Prediction
 from networks.interface import MemoryEntry
 
 SESSION_VERSION = 1
@@ -79,7 +80,7 @@ class Session:
         frames: FrameSource,
         geometry: Geometry,
         *,
-        feature_budget_bytes: int,
+        features: FeatureCache,
         output_interpolation: Literal["bilinear", "nearest"] = "bilinear",
         guidance: GuidanceOptions = PUBLISHED,
         network_id: str = "",
@@ -87,7 +88,7 @@ class Session:
         self.frames = frames
         self.geometry = geometry
         self.state = SessionState()
-        self.features = FeatureCache(feature_budget_bytes)
+        self.features = features
         self.output_interpolation = output_interpolation
         self.guidance = guidance
         self.network_id = network_id

@@ -1,18 +1,14 @@
-"""What a session keeps: predictions in few bytes, and frame features within a budget."""
+"""What a session keeps of every frame: its prediction, in few bytes."""
 
 from __future__ import annotations
 
 import zlib
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-
-from networks.interface import FrameFeatures
 
 StorageFormat = Literal["float32", "uint16", "uint8"]
 FORGOTTEN = 0  # stands in `Prediction.object_ids` for an object that was removed; no object has this id
@@ -24,8 +20,8 @@ class Prediction:
 
     `float32` keeps every bit.  `uint16` and `uint8` keep the objects in fixed point (steps of 1/65535 or 1/255; the
     background is what remains to 1) and deflate them: a 480x854 frame with three objects takes tens of kilobytes
-    instead of 7 MB, because most pixels are certain.  At `uint16` an object's probability moves by at most 8e-6, below the
-    noise of a change in thread count; the background's by at most that times the number of objects.
+    instead of 7 MB, because most pixels are certain.  At `uint16` an object's probability moves by at most 8e-6, the
+    background's by that times the number of objects: the size of the noise of another thread count.
     """
 
     object_ids: tuple[int, ...]
@@ -79,46 +75,3 @@ class Prediction:
             target = object_ids.index(object_id) + 1 if object_id in object_ids else 0
             out[target] += own[channel]
         return out
-
-
-class FeatureCache:
-    """Frame features by frame number, least recently used first out, within a budget of bytes.
-
-    The segmenter encodes a frame once and reads it again in later rounds, for all objects.  The features of 480x854
-    frames are tens of megabytes each in the published network, so the budget decides how much is encoded again.
-    """
-
-    def __init__(self, budget_bytes: int):
-        self.budget_bytes = budget_bytes
-        self.bytes = 0
-        self._items: OrderedDict[int, FrameFeatures] = OrderedDict()
-
-    def get(self, frame: int, encode: Callable[[int], FrameFeatures]) -> FrameFeatures:
-        """The features of `frame`, encoded now if they are not kept.  The newest is kept whatever the budget."""
-        if frame in self._items:
-            self._items.move_to_end(frame)
-            return self._items[frame]
-        features = encode(frame)
-        self.put(frame, features)
-        return features
-
-    def put(self, frame: int, features: FrameFeatures) -> None:
-        """Keep the features of `frame`, dropping the least recently used ones beyond the budget."""
-        if frame in self._items:
-            self.bytes -= self._items.pop(frame).nbytes
-        self._items[frame] = features
-        self.bytes += features.nbytes
-        while self.bytes > self.budget_bytes and len(self._items) > 1:
-            _, dropped = self._items.popitem(last=False)
-            self.bytes -= dropped.nbytes
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._items.clear()
-        self.bytes = 0
-
-    def __contains__(self, frame: int) -> bool:
-        return frame in self._items
-
-    def __len__(self) -> int:
-        return len(self._items)

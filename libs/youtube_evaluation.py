@@ -204,7 +204,7 @@ def _open_folder(
     points = {count: _digest_of_points(found, run.names) for count, found in run.points.items()}
     settings = {
         "checkpoint": checkpoint.sha256,
-        "segmenter": {k: v for k, v in asdict(segmenter.options).items() if k != "feature_budget_bytes"},
+        "segmenter": segmenter.options.protocol(),
         "precision": config.precision,
         "score_foreground": config.score_foreground,
         "simulator": asdict(run.options),

@@ -1,13 +1,11 @@
-"""Packed predictions and the cache of frame features."""
-
-from dataclasses import dataclass
+"""Packed predictions."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from libs.storage import FeatureCache, Prediction
-from networks.interface import FrameFeatures, aggregate
+from libs.storage import Prediction
+from networks.interface import aggregate
 
 
 def some_probabilities(objects: int = 3) -> Tensor:
@@ -36,26 +34,3 @@ def test_unknown_objects_are_absent_and_dropped_ones_background():
     torch.testing.assert_close(kept[0], given[0] + given[1])
     torch.testing.assert_close(kept[1], given[2])
     assert kept[2].max() == 0
-
-
-@dataclass(frozen=True)
-class Numbers(FrameFeatures):
-    values: Tensor
-
-
-def test_the_least_recently_used_features_go_first():
-    encoded = []
-
-    def encode(frame: int) -> Numbers:
-        encoded.append(frame)
-        return Numbers(torch.zeros(25))  # 100 bytes
-
-    cache = FeatureCache(250)
-    for frame in (0, 1, 0, 2, 0, 1):
-        cache.get(frame, encode)
-    assert encoded == [0, 1, 2, 1] and cache.bytes == 200 and len(cache) == 2
-    tiny = FeatureCache(1)
-    tiny.get(5, encode)
-    assert 5 in tiny  # the one in use is kept whatever the budget
-    tiny.clear()
-    assert len(tiny) == 0 and tiny.bytes == 0
