@@ -95,12 +95,16 @@ def write_image(path: str | Path, image: np.ndarray, *, quality: int = 88) -> Pa
 
 
 def spread(count: int, frames: Iterable[int], num_frames: int) -> list[int]:
-    """At most `count` different frames in order of time: `frames` by priority, then others far from those chosen."""
-    chosen: list[int] = []
-    for frame in frames:
-        if frame not in chosen and len(chosen) < count:
-            chosen.append(int(frame))
-    while len(chosen) < min(count, num_frames):
-        distance = [min((abs(f - c) for c in chosen), default=num_frames) for f in range(num_frames)]
-        chosen.append(int(np.argmax(distance)))
-    return sorted(chosen)
+    """At most `count` different frames in order of time: evenly spaced ones, moved so that `frames` are among them.
+
+    The first of `frames` have priority when there are more than `count`.
+    """
+    count = min(count, num_frames)
+    chosen = np.linspace(0, num_frames - 1, count).round().astype(int)
+    fixed = np.zeros(count, bool)
+    for frame in dict.fromkeys(frames):
+        if fixed.all():
+            break
+        nearest = int(np.argmin(np.where(fixed, num_frames, np.abs(chosen - frame))))
+        chosen[nearest], fixed[nearest] = frame, True
+    return sorted(chosen.tolist())

@@ -148,8 +148,7 @@ def _binned_line(axes: Axes, values: Reliability) -> None:
     bins = np.array_split(order, 10)
     x = [values.scores[b].mean() for b in bins]
     y = [values.quality[b].mean() for b in bins]
-    axes.plot(x, y, "o-", color=COLOURS[1], ms=4, lw=1.5, label="mean of a tenth of the frames")
-    axes.legend(fontsize=7, loc="upper left", frameon=False)
+    axes.plot(x, y, "o-", color=COLOURS[1], ms=4, lw=1.5)
 
 
 def _label(run: RunRecord, variant: VariantRecord) -> str:

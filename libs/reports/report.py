@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from html import escape
 from pathlib import Path
 
@@ -85,7 +85,7 @@ def _what(run: RunRecord, variants: list[VariantRecord]) -> str:
     checkpoint = run.checkpoint
     description = f": {checkpoint.description}" if checkpoint.description else ""
     facts = [
-        ("Data", f"{run.data}: {len(samples)} samples, {objects} objects, {frames} frames"),
+        ("Data", f"{run.data}: {objects} objects, {frames} frames" + _sets(run, samples)),
         ("Rounds", f"{run.num_rounds}"),
         ("Network", f"{checkpoint.architecture}, checkpoint {checkpoint.name}{description}"),
         ("Checkpoint SHA-256", checkpoint.sha256),
@@ -106,7 +106,8 @@ def _results(run: RunRecord, variants: list[VariantRecord]) -> str:
     columns = 2 + run.num_rounds + 2 * timed
     for variant in variants:
         objects = sum(len(s.object_ids) for s in variant.samples)
-        title = f"{variant.variant.title} ({len(variant.samples)} samples, {objects} objects)"
+        unit = "samples" if run.benchmark == "davis" else "videos"
+        title = f"{variant.variant.title} ({len(variant.samples)} {unit}, {objects} objects)"
         rows.append(("group", [Cell(escape(title), "text", columns)]))
         rows += [_result_row(line, run.num_rounds, timed) for line in lines[variant.variant]]
     for guidance, metrics in mean_over_points(run).items():
@@ -125,6 +126,8 @@ def _results(run: RunRecord, variants: list[VariantRecord]) -> str:
         else "Nothing published can be put beside them: the data set, or the setting, is another one than in the "
         "published tables."
     )
+    if has_published and run.benchmark == "youtube":
+        remark += " They are labelled J&amp;F; that they are not J cannot be checked from what is published."
     return f'<h2 id="results">Results per round</h2><p>Means over the objects. {remark}</p>{page.table(heads, rows)}'
 
 
@@ -143,8 +146,9 @@ def _curves(run: RunRecord, variants: list[VariantRecord]) -> str:
     if any(len(r.scores) for r in found.values()):
         caption = (
             "Does a low R-score point at a bad frame? Every dot is one frame after one round: the network's own "
-            "R-score, and the true J (mean of the objects). Guidance works as far as the dots rise to the right. Rank "
-            "correlation is taken inside each video and round, then averaged: that is what guidance can use."
+            "R-score, and the true J (mean of the objects); orange: the mean of each tenth of the dots. Guidance "
+            "compares frames of one video, so the rank correlation is taken inside each video and round, then averaged; "
+            "the dots of all videos together can look better or worse than that."
         )
         out.append(page.picture("reliability.png", caption, alt="R-score against true J"))
         rows = [
@@ -167,25 +171,28 @@ def _curves(run: RunRecord, variants: list[VariantRecord]) -> str:
 def _sequences(run: RunRecord, variants: list[VariantRecord]) -> str:
     out = ['<h2 id="sequences">Per sequence, the worst first</h2>']
     out.append("<p>Sorted by the last round; a click on a column's head sorts by it. Red: below 0.5.</p>")
+    sets = [Cell("set")] if run.benchmark == "davis" else []
     for variant in variants:
         metric = variant.variant.metric
         out.append(f"<h3>{escape(variant.variant.title)}</h3>")
-        heads = [Cell("sequence", "text"), Cell("set"), Cell("objects"), Cell("frames")]
+        heads = [Cell("sequence", "text"), *sets, Cell("objects"), Cell("frames")]
         heads += [Cell(f"round {r}") for r in range(1, run.num_rounds + 1)]
-        heads += [Cell("last − first"), Cell("worst object"), Cell("empty rounds")]
+        heads += [Cell("last − first"), Cell("worst object"), Cell("its id"), Cell("empty rounds")]
         rows = []
         for sample in _worst_first(variant, metric, run.num_rounds):
             values = sample.object_means(metric, run.num_rounds)  # O x R
             means = values.mean(axis=0)
             worst = int(np.argmin(values[:, -1]))
             link = f'<a href="#{_anchor(variant, sample)}">{escape(sample.sequence)}</a>'
-            cells = [Cell(link, "text"), Cell(str(sample.scribble_set)), Cell(str(len(sample.object_ids)))]
-            cells += [Cell(str(sample.num_frames)), *(number_cell(v, digits=3, css=_bad(v)) for v in means)]
+            cells = [Cell(link, "text"), *([Cell(str(sample.scribble_set))] if sets else [])]
+            cells += [Cell(str(len(sample.object_ids))), Cell(str(sample.num_frames))]
+            cells += [*(number_cell(v, digits=3, css=_bad(v)) for v in means)]
             cells.append(number_cell(means[-1] - means[0], digits=3, sign=True))
             cells.append(number_cell(values[worst, -1], digits=3, css=_bad(values[worst, -1])))
+            cells.append(Cell(str(sample.object_ids[worst])))
             cells.append(Cell(str(sum(r.empty for r in sample.rounds))))
             rows.append(("", cells))
-        out.append(page.table(heads, rows, sortable=True, sorted_by=3 + run.num_rounds))
+        out.append(page.table(heads, rows, sortable=True, sorted_by=2 + len(sets) + run.num_rounds))
         out.append(f"<p>Per object: <code>{variant.variant.label}/objects_{metric}.csv</code>.</p>")
     return "\n".join(out)
 
@@ -309,15 +316,22 @@ def _marks(record: RoundRecord) -> str:
     return " and ".join(parts) or "no marks"
 
 
+def _sets(run: RunRecord, samples: Sequence[SampleRecord]) -> str:
+    """How often each video is played, where that is not once."""
+    videos = len({s.sequence for s in samples})
+    return (
+        f", counted once for each of {len(samples)} scribble sets of {videos} videos" if len(samples) > videos else ""
+    )
+
+
 def _count(things: Sized, name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def _timing(run: RunRecord, variant: VariantRecord) -> str:
     times = variant_timings(variant)
-    return (
-        f"{_short_title(run, variant)} {times['round_mean_s']:.2f} s, {1000 * times['per_frame_mean_s']:.0f} ms a frame"
-    )
+    frame_ms = 1000 * times["per_frame_mean_s"]
+    return f"{_short_title(run, variant)}: {times['round_mean_s']:.2f} s ({frame_ms:.0f} ms a frame)"
 
 
 def _duration(seconds: float) -> str:

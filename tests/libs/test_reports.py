@@ -426,6 +426,10 @@ def test_the_annotated_the_worst_and_the_proposed_frames_are_shown() -> None:
     assert shown == sorted(shown) and len(shown) == 5
     assert drawing.spread(3, [], 9) == [0, 4, 8]
     assert drawing.spread(9, [1], 3) == [0, 1, 2]
+    assert drawing.spread(3, [8, 1, 1, 7, 5], 10) == [1, 7, 8]
+    for frame in range(14):
+        found = drawing.spread(9, [frame, 13], 14)
+        assert len(set(found)) == 9 and {frame, 13} <= set(found)
 
 
 def test_strokes_are_drawn_where_they_were_given() -> None:
