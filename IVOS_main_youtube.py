@@ -10,27 +10,24 @@ from __future__ import annotations
 import sys
 
 from config import parse_config
-from dataset_torch.errors import UserError
+from libs.scripts import exit_status
+
+
+def evaluate() -> None:
+    """Read the settings, play what is not played yet, print the table."""
+    config = parse_config(description=__doc__)
+    # Here, so that --help and a wrong setting answer at once.
+    from libs import youtube_evaluation
+    from libs.reports.tables import print_table
+
+    record = youtube_evaluation.evaluate(config)
+    if record is not None:
+        print_table(record, config.results_dir / "youtube" / record.name / "report.html")
 
 
 def main() -> int:
-    """Evaluate; the exit status is 0, or 2 for what the user can mend."""
-    try:
-        config = parse_config(description=__doc__)
-        # Here, so that --help and a wrong setting answer at once.
-        from libs.reports.tables import print_table
-        from libs.youtube_evaluation import evaluate
-
-        record = evaluate(config)
-        if record is not None:
-            print_table(record, config.results_dir / "youtube" / record.name / "report.html")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    """The exit status: 0, 2 for what the user can mend, 130 after Ctrl-C."""
+    return exit_status(evaluate, on_interrupt="stopped; the same command goes on from here")
 
 
 if __name__ == "__main__":
