@@ -42,15 +42,9 @@ class TrainedNetwork(GuidedNetwork):
         super().__init__()
         self.network = network
         self.probability, self.generator = 0.0, np.random.default_rng(0)
-        for name in (
-            "architecture",
-            "pad_multiple",
-            "pad_always",
-            "image_mean",
-            "image_std",
-            "negatives_everywhere",
-        ):
+        for name in ("architecture", "pad_multiple", "image_mean", "image_std", "negatives_everywhere"):
             setattr(self, name, getattr(network, name))
+        self.pad_always = False  # training sizes are multiples already, and padding would have no truth to learn from
 
     def encode_frame(self, image: Tensor) -> FrameFeatures:
         return self.network.encode_frame(image)
