@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from networks.winograd import WinogradConv2d
+
 
 class ConvNorm(nn.Module):
     """Convolution that keeps the size (stride aside), then batch normalisation, then ReLU unless `relu=False`.
@@ -53,6 +55,8 @@ def conv_part(conv: nn.Conv2d, x: Tensor, first: int, *, bias: bool = False) -> 
     A convolution over a concatenation is the sum of such parts; a part that does not depend on the object is computed
     once and shared by all objects.  Exactly one part of the sum takes the bias.
     """
+    if isinstance(conv, WinogradConv2d):
+        return conv.part(x, first, bias=bias)
     weight = conv.weight[:, first : first + x.shape[1]]
     return F.conv2d(x, weight, conv.bias if bias else None, conv.stride, conv.padding, conv.dilation)
 
