@@ -198,6 +198,8 @@ class Application:
                 if progress.done == 0:
                     job.started = time.monotonic()
                 self.hub.publish("progress", job=job.describe(), **asdict(progress))
+                if progress.direction == "annotated":
+                    self._changed()  # the frame's marks are a round now
 
             if self.study is None:
                 return {"complete": controller.run(options, report=report, cancelled=job.cancel.is_set)}

@@ -78,6 +78,7 @@ def bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(128)  # from here on, whoever comes waits instead of being refused
     except OSError as error:
         listener.close()
         raise UserError(

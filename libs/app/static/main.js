@@ -39,6 +39,10 @@ element("zoom-in").onclick = () => zoom(1.25);
 element("zoom-out").onclick = () => zoom(0.8);
 element("zoom-fit").onclick = fit;
 
+// The frame shows that it has the focus only to those who move with the Tab key.
+addEventListener("keydown", (event) => event.key === "Tab" && document.body.classList.add("tabbing"));
+addEventListener("pointerdown", () => document.body.classList.remove("tabbing"));
+
 // ---- texts about the video and the frame
 
 function hint() {

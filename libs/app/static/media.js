@@ -36,7 +36,8 @@ class Cache {
   }
 }
 
-const close = (promise) => promise.then((bitmap) => bitmap.close(), () => {});
+// Later: the one that is on the screen may be drawn once more before its successor is there.
+const close = (promise) => setTimeout(() => promise.then((bitmap) => bitmap.close(), () => {}), 2000);
 const pictures = new Cache(8, close);
 const thumbnails = new Cache(300, close);
 const masks = new Cache(40);

@@ -128,12 +128,27 @@ function draw() {
   list.replaceChildren(...store.state.objects.map(row), backgroundRow());
   if (focused) [...list.querySelectorAll("[aria-label]")].find((e) => e.getAttribute("aria-label") === focused)?.focus();
   document.getElementById("add-object").disabled = Boolean(store.state.job);
+  document.getElementById("import-mask").disabled = Boolean(store.state.job);
 }
+
+let busy = false; // a job was going on when this was drawn last
 
 subscribe((what) => {
   if (renaming !== null && !what.has("video")) return;
-  if (["state", "object", "display", "job"].some((name) => what.has(name))) draw();
+  const begunOrEnded = what.has("job") && busy !== Boolean(store.state.job);
+  busy = Boolean(store.state.job);
+  if (begunOrEnded || ["object", "display"].some((name) => what.has(name)) || (what.has("state") && different())) draw();
 });
+
+let drawn = "";
+
+// Whether the list is another one than was drawn; drawing it anew would interrupt whoever is using it.
+function different() {
+  const now = JSON.stringify(store.state.objects);
+  const other = now !== drawn;
+  drawn = now;
+  return other;
+}
 
 document.getElementById("add-object").onclick = addObject;
 

@@ -1,6 +1,7 @@
 // Running, progress, cancelling; undo and redo; playback.
 
 import * as api from "./api.js";
+import { goToNext } from "./guidance.js";
 import { forgetMasks } from "./media.js";
 import { announce, changed, command, refresh, showFrame, store, subscribe, tell } from "./store.js";
 import { load } from "./view.js";
@@ -16,7 +17,6 @@ function range(id) {
 export async function run() {
   if (store.state.job) return;
   stop();
-  returnTo = store.frame;
   await command("run", { direction: element("direction").value, first: range("first"), last: range("last") });
 }
 
@@ -42,7 +42,10 @@ export function handle(event) {
     const { session, revision } = store.state;
     if (event.session !== session || event.revision > revision) refresh().catch(() => {});
   } else if (event.type === "refresh") refresh().catch(() => {});
-  else if (event.type === "started") setJob(event.job);
+  else if (event.type === "started") {
+    returnTo ??= store.frame;
+    setJob(event.job);
+  }
   else if (event.type === "progress") progressed(event);
   else if (event.type === "finished" || event.type === "failed") ended(event);
 }
@@ -68,7 +71,9 @@ async function ended(event) {
   await refresh().catch(() => {});
   if (event.type === "failed") tell(event.message);
   if (event.label === "The run") {
-    if (returnTo !== null && store.display.follow) showFrame(returnTo);
+    // RS1 leads the user of the evaluation to the frame to correct, as the published interface does.
+    if (store.state.study?.guidance === "RS1") goToNext();
+    else if (returnTo !== null && store.display.follow) showFrame(returnTo);
     returnTo = null;
     announce(event.cancelled ? "The run was stopped." : "The run is complete.");
   } else if (event.download) {

@@ -1,12 +1,10 @@
 // The real-user evaluation: a person is timed while segmenting one sequence of DAVIS.
 
 import { openExport } from "./dialogs.js";
-import { goToNext } from "./guidance.js";
 import { changed, command, store, subscribe, tell } from "./store.js";
 import { fit } from "./view.js";
 
 const banner = document.getElementById("study");
-let rounds = 0;
 
 export async function satisfied() {
   if (store.state.job) return;
@@ -48,9 +46,6 @@ subscribe((what) => {
     start.onclick = () => command("/api/study/start");
     banner.append(start);
   }
-  // RS1 leads the user to the frame, as the published interface does.
-  if (study.condition === "RS1" && study.rounds > rounds && !study.finished) goToNext();
-  rounds = study.rounds;
 });
 
 document.getElementById("show-truth").onchange = toggleTruth;

@@ -26,7 +26,9 @@ function redraw() {
   wanted = requestAnimationFrame(draw);
 }
 
-// Low scores are orange, high ones blue, by rank of value between the lowest and the highest score of the video.
+const SPREAD = 0.05; // scores that differ by less look alike, whatever the video's lowest and highest are
+
+// Low scores are orange, high ones blue, between the lowest and the highest score of the video.
 function scoreColour(share) {
   const low = [255, 122, 26];
   const high = [63, 143, 216];
@@ -41,16 +43,16 @@ function draw() {
   const top = 22 * unit;
   const height = canvas.height - top;
   drawScores(top, height, unit, study && !study.guidance);
-  if (!study || study.guidance === "RS4") drawCandidates(unit, top);
-  drawRounds(unit, top);
   const x = column(store.frame);
   context.fillStyle = "#fff";
   context.fillRect(x - 1.25 * unit, 0, 2.5 * unit, canvas.height);
+  if (!study || study.guidance === "RS4") drawCandidates(unit, top);
+  drawRounds(unit, top);
 }
 
 function drawScores(top, height, unit, secret) {
   const known = store.scores.filter((score) => score != null);
-  const low = Math.min(...known.slice(0, 1), ...[known.reduce((a, b) => Math.min(a, b), Infinity)]);
+  const low = known.reduce((a, b) => Math.min(a, b), Infinity);
   const high = known.reduce((a, b) => Math.max(a, b), -Infinity);
   const frames = count();
   const columns = Math.min(frames, Math.floor(canvas.width / Math.max(1, Math.floor(devicePixelRatio))));
@@ -62,7 +64,7 @@ function drawScores(top, height, unit, secret) {
       const score = store.scores[f];
       if (score != null && (lowest === null || score < lowest)) lowest = score;
     }
-    const share = lowest === null || high === low ? 1 : (lowest - low) / (high - low);
+    const share = lowest === null ? 1 : 1 - (high - lowest) / Math.max(high - low, SPREAD);
     const part = lowest === null || secret ? 0.12 : 0.25 + 0.75 * share;
     context.fillStyle = lowest === null ? colour("--none") : secret ? colour("--high") : scoreColour(share);
     context.fillRect(i * width, top + height * (1 - part), Math.max(width - gap, 1), height * part);

@@ -67,6 +67,7 @@ async function loadOnce() {
 
 subscribe((what) => {
   if (what.has("video")) {
+    shown = overlay = truth = null;
     media.newVideo();
     fit();
   }
