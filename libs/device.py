@@ -65,6 +65,15 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def device_of_process(name: str = "auto") -> torch.device:
+    """As `choose_device`, but the processes of one `torchrun` take a GPU each, in turn, unless the name says which."""
+    device = choose_device(name)
+    rank = os.environ.get("LOCAL_RANK", "")
+    if device.type == "cuda" and device.index is None and rank.isdigit():
+        return torch.device("cuda", int(rank) % torch.cuda.device_count())
+    return device
+
+
 def autocast(device: torch.device, precision: str | Precision = Precision.FLOAT32) -> AbstractContextManager[object]:
     """The context in which a network computes in this precision on this device; nothing at all for float32.
 

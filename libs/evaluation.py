@@ -42,7 +42,7 @@ def load_segmenter(config: Any, *, benchmark: str) -> Segmenter:
     480, cubic resizing, no blending, nearest-neighbour output.  A network with a working size of its own keeps it.
     Raises `UserError` for an unknown device, precision or checkpoint.
     """
-    chosen = device.choose_device(config.device)
+    chosen = device.device_of_process(config.device)
     precision = device.Precision.parse(config.precision)
     device.set_threads(config.threads)
     network = checkpoints.load_network(config.checkpoint)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dataset_torch.errors import UserError
-from libs.device import Precision, autocast, choose_device, set_threads, synchronise
+from libs.device import Precision, autocast, choose_device, device_of_process, set_threads, synchronise
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, *, gpus: int = 0, mps: bool = False) -> None:
@@ -71,3 +71,14 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
             set_threads(-1)
     finally:
         torch.set_num_threads(before)
+
+
+def test_processes_of_one_torchrun_take_a_gpu_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, gpus=2)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert device_of_process("auto") == torch.device("cuda")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert device_of_process("auto") == torch.device("cuda", 1)
+    assert device_of_process("cuda:0") == torch.device("cuda", 0)
+    pretend(monkeypatch)
+    assert device_of_process("auto") == torch.device("cpu")
