@@ -125,7 +125,11 @@ def describe_checkpoint(name_or_path: str) -> CheckpointInfo:
     """Name, digest and kind of the weights, for the record.  Raises `UserError` as the loader does."""
     path = checkpoints.resolve(name_or_path)
     content = checkpoints.read_checkpoint(path)
-    description = "published weights" if content.published else str(content.meta.get("description", ""))
+    if content.published:
+        description = "published weights"
+    else:
+        trained = [f"{key} {content.meta[key]}" for key in ("recipe", "passes") if key in content.meta]
+        description = str(content.meta.get("description", ", ".join(trained)))
     return CheckpointInfo(path.name, checkpoints.sha256(path), content.architecture, description)
 
 
