@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,8 +16,11 @@ from networks.compact.encoder import CompactFeatures
 from networks.interface import MemoryEntry
 
 MAX_TEMPERATURE = 40.0  # exp(-2 * 40) is still a float32: no maximum has to be subtracted before the exponential
+LOG2_E = math.log2(math.e)  # powers of two are computed in half the time of powers of e
+BLOCK_ELEMENTS = 1 << 19  # of the affinity, without gradients, on a CPU: 2 MB stay in the cache of one core
 
 OUTSIDE = -1e4  # its exponential is 0
+WINDOW_COLUMNS = 8  # query columns matched at once
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,24 @@ def affinity(query: Tensor, annotated: Tensor, temperature: Tensor) -> Tensor:
     """
     with torch.autocast(query.device.type, enabled=False):
         # In place: the matrix is the biggest tensor of the network, and touching fresh memory costs more than exp.
-        return torch.addmm(-temperature, query * temperature, annotated.t()).exp_()
+        power = temperature * LOG2_E
+        return torch.addmm(-power, query * power, annotated.t()).exp2_()
+
+
+def transfer(query: Tensor, annotated: Tensor, columns: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
+    """`affinity @ columns` and the rows' largest affinity: P x K and P, from P x C, P' x C and P' x K.
+
+    Without gradients on a CPU the affinity is made and used in blocks of query rows that stay in its cache.
+    """
+    blockwise = query.device.type == "cpu" and not torch.is_grad_enabled()
+    size = max(1, BLOCK_ELEMENTS // len(annotated)) if blockwise else len(query)
+    moved, best = [], []
+    for part in query.split(size):
+        matrix = affinity(part, annotated, temperature)  # block x P'
+        with torch.autocast(query.device.type, enabled=False):
+            moved.append(matrix @ columns)
+        best.append(matrix.detach().amax(1))
+    return torch.cat(moved), torch.cat(best)
 
 
 def temperature_of(logarithm: Tensor) -> Tensor:
@@ -103,7 +124,6 @@ class GlobalTransfer(nn.Module):
     def _read(self, query: CompactFeatures, entry: CompactEntry) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         count, channels = entry.object_value.shape[:2]
         height, width = query.key.shape[-2:]
-        matrix = affinity(rows(query.key), rows(entry.key), temperature_of(self.log_temperature))  # P x P'
         value = rows(entry.value)
         columns = torch.cat(
             [
@@ -114,8 +134,8 @@ class GlobalTransfer(nn.Module):
             ],
             1,
         )
-        with torch.autocast(value.device.type, enabled=False):
-            moved = (matrix @ columns).t().unflatten(1, (height, width))  # columns x h x w
+        moved, best = transfer(rows(query.key), rows(entry.key), columns, temperature_of(self.log_temperature))
+        moved = moved.t().unflatten(1, (height, width))  # columns x h x w
         total = moved[-1:] + 1e-30
         moved = moved[:-1] / total
         first = value.shape[1]
@@ -123,7 +143,7 @@ class GlobalTransfer(nn.Module):
         mask = moved[first + count * channels :].unflatten(0, (count, 4))
         distance = (moved[:first] - query.value[0].float()) ** 2  # 16 x h x w
         strength = torch.log(total)
-        best = torch.log(matrix.detach().amax(1).view(1, height, width))
+        best = torch.log(best.view(1, height, width))
         ambiguity = (4 * mask * (1 - mask)).mean(1).amax(0, keepdim=True)  # 1 x h x w
         inputs = torch.cat(
             [
@@ -152,12 +172,13 @@ class LocalTransfer(nn.Module):
     """Matches every query position with the neighbouring frame's within +-`window` cells.
 
     The affinity is shared by all objects; besides carrying the mask it gives an expected offset, by which finer maps
-    are warped.  Rows are matched in blocks: the window's rows only, a fraction of the full P x P product.
+    are warped.  Blocks of query positions are matched with what their windows cover together: a fifth of the full
+    P x P product at 240x432.
     """
 
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
-        self.reach, self.block = config.window, config.window_rows
+        self.reach, self.block = config.window, (config.window_rows, WINDOW_COLUMNS)
         self.log_temperature = nn.Parameter(torch.tensor(16.0).log())
         offset = torch.arange(-self.reach, self.reach + 1).float()
         distance = (offset[:, None] ** 2 + offset[None] ** 2).flatten()
@@ -168,16 +189,16 @@ class LocalTransfer(nn.Module):
         height, width = query.local_key.shape[-2:]
         place = self._positions(height, width, mask.device)  # 2 x h x w
         columns = torch.cat([mask.float().flatten(0, 1), place, torch.ones_like(place[:1])])  # K x h x w
-        keys = self._blocks(neighbour.local_key[0].float())  # blocks x window positions x 32
-        values = self._blocks(columns)  # blocks x window positions x K
-        queries = query.local_key[0].float().permute(1, 2, 0).reshape(len(keys), self.block * width, -1)
+        keys = self._windows(neighbour.local_key[0].float(), self.reach)  # blocks x window positions x 32
+        values = self._windows(columns, self.reach)  # blocks x window positions x K
+        queries = self._windows(query.local_key[0].float(), 0)  # blocks x positions x 32
         temperature = temperature_of(self.log_temperature)
         with torch.autocast(mask.device.type, enabled=False):
-            bias = (self._window(width) - temperature)[None]  # 1 x query positions x window positions
-            matrix = torch.baddbmm(bias, queries * temperature, keys.transpose(1, 2)).exp_()
-            # Rows outside the frame carry zeros, also in the column of ones: they count for nothing.
-            moved = matrix @ values  # blocks x query positions x K
-        moved = moved.reshape(height, width, -1).permute(2, 0, 1)  # K x h x w
+            bias = (self._bias() - temperature)[None] * LOG2_E  # 1 x positions x window positions
+            matrix = torch.baddbmm(bias, queries * (temperature * LOG2_E), keys.transpose(1, 2)).exp2_()
+            # Positions outside the frame carry zeros, also in the column of ones: they count for nothing.
+            moved = matrix @ values  # blocks x positions x K
+        moved = self._joined(moved, height, width)  # K x h x w
         total = moved[-1:] + 1e-30
         moved = moved[:-1] / total
         return LocalMatch(
@@ -190,26 +211,32 @@ class LocalTransfer(nn.Module):
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         return torch.stack([x, y]).float().to(device)
 
-    def _blocks(self, x: Tensor) -> Tensor:
-        """C x h x w -> blocks x ((block + 2 reach) * w) x C: the neighbour's rows that each block of queries sees."""
-        padded = F.pad(x, (0, 0, self.reach, self.reach))
-        windows = padded.unfold(1, self.block + 2 * self.reach, self.block)  # C x blocks x w x rows
-        return windows.permute(1, 3, 2, 0).flatten(1, 2)
+    def _windows(self, x: Tensor, reach: int) -> Tensor:
+        """C x h x w -> blocks x positions x C: every block of the grid with `reach` positions around it."""
+        (rows_, columns), (height, width) = self.block, x.shape[-2:]
+        below, right = -height % rows_, -width % columns
+        padded = F.pad(x, (reach, reach + right, reach, reach + below))
+        windows = padded.unfold(1, rows_ + 2 * reach, rows_).unfold(2, columns + 2 * reach, columns)
+        return windows.permute(1, 2, 3, 4, 0).flatten(2, 3).flatten(0, 1)  # from C x down x across x rows x columns
 
-    def _window(self, width: int) -> Tensor:
-        """Logarithmic weight of every (query, neighbour) pair of a block by their offset; `OUTSIDE` beyond the window."""
+    def _joined(self, x: Tensor, height: int, width: int) -> Tensor:
+        """The blocks put together again: blocks x positions x K -> K x h x w."""
+        (rows_, columns), across = self.block, -(-width // self.block[1])
+        grid = x.unflatten(1, (rows_, columns)).unflatten(0, (-1, across))  # down x across x rows x columns x K
+        return grid.permute(4, 0, 2, 1, 3).flatten(3, 4).flatten(1, 2)[:, :height, :width]
+
+    def _bias(self) -> Tensor:
+        """Logarithmic weight of every pair of a block's position and one of its window, by their offset; `OUTSIDE`
+        beyond the reach.  positions x window positions."""
         device, side = self.position_bias.device, 2 * self.reach + 1
-        query_row, near_row = (
-            torch.arange(self.block),
-            torch.arange(self.block + 2 * self.reach),
-        )
-        dy = near_row[None] - query_row[:, None]  # block x rows, 0 .. side - 1 inside
-        column = torch.arange(width)
-        dx = column[None] - column[:, None] + self.reach  # w x w
+        dy, dx = (
+            torch.arange(size + 2 * self.reach, device=device)[None] - torch.arange(size, device=device)[:, None]
+            for size in self.block
+        )  # position x window position in one direction, 0 .. side - 1 within reach
         inside = ((dy >= 0) & (dy < side))[:, None, :, None] & ((dx >= 0) & (dx < side))[None, :, None, :]
         index = dy.clamp(0, side - 1)[:, None, :, None] * side + dx.clamp(0, side - 1)[None, :, None, :]
-        weight = self.position_bias.float()[index.to(device)]  # block x w x rows x w
-        return weight.masked_fill(~inside.to(device), OUTSIDE).flatten(2).flatten(0, 1)
+        weight = self.position_bias.float()[index]  # rows x columns x window rows x window columns
+        return weight.masked_fill(~inside, OUTSIDE).flatten(2).flatten(0, 1)
 
 
 def warp(x: Tensor, flow: Tensor) -> Tensor:
