@@ -90,16 +90,15 @@ class GISNet(GuidedNetwork):
             skip=self.fusion.encode_skip(r2),
         )
 
-    def interact(self, image: Tensor, features: FrameFeatures, planes: Tensor) -> Interaction:
+    def interact(self, image: Tensor, features: GISFrame, planes: Tensor) -> Interaction:
         """`image` B x 3 x H x W, `planes` O x 3 x H x W -> mask logit and object feature; `features` is not used."""
         objects = planes.shape[0]
         images = per_object(image, objects).expand(objects, -1, -1, -1)
         mask_logit, object_feature = self.interaction(images, planes)
         return Interaction(mask_logit=mask_logit, object_feature=object_feature)
 
-    def memorise(self, features: FrameFeatures, interaction: Interaction) -> GISMemory:
+    def memorise(self, features: GISFrame, interaction: Interaction) -> GISMemory:
         """Keys, values and object feature of one annotated frame."""
-        assert isinstance(features, GISFrame)
         return GISMemory(
             keys=features.keys,
             values=self.attention.values(features.keys),
@@ -108,15 +107,14 @@ class GISNet(GuidedNetwork):
 
     def propagate(
         self,
-        query: FrameFeatures,
-        neighbour: FrameFeatures,
+        query: GISFrame,
+        neighbour: GISFrame,
         neighbour_foreground: Tensor,
-        memory: Sequence[MemoryEntry],
+        memory: Sequence[GISMemory],
     ) -> Propagation:
         """Segment the query frame (see the interface); `logits` are O x 2 x H x W, background and object."""
-        assert isinstance(query, GISFrame) and isinstance(neighbour, GISFrame)
         objects, size = neighbour_foreground.shape[0], query.query.shape[-2:]
-        entries = [(entry.keys, entry.values, entry.object_feature) for entry in memory if isinstance(entry, GISMemory)]
+        entries = [(entry.keys, entry.values, entry.object_feature) for entry in memory]
         transfer = self.attention(query.keys, query.self_transfer, entries, size)
         local = self.local_propagation(
             per_object(query.intersection, objects),
