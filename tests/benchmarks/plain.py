@@ -193,7 +193,10 @@ class PlainMemory:
 
 
 class PlainSession:
-    """The published loop on one video: `annotate` plays a whole round, `masks` reads the result."""
+    """The published loop on one video: `annotate` plays a whole round, `masks` reads the result.
+
+    `annotate` is `begin`, then `turn` and a `step` per frame for each side; the benchmarks time single steps.
+    """
 
     def __init__(self, network: PlainNetwork, frames: FrameSource, object_ids: Sequence[int]):
         self.network, self.frames, self.object_ids = network, frames, tuple(object_ids)
@@ -203,10 +206,20 @@ class PlainSession:
         self.scores = np.full(len(frames), np.nan)
         self.annotations: list[FrameAnnotation] = []
         self.memory: list[PlainMemory] = []
+        self.before = self.probabilities
 
-    @torch.no_grad()
     def annotate(self, annotation: FrameAnnotation) -> None:
         """One round: segment the annotated frame, then propagate backward and forward."""
+        self.begin(annotation)
+        span = frame_range([m.frame for m in self.memory], annotation.frame, len(self.frames))
+        for side in (span.backward, span.forward):
+            self.turn()
+            for frame in side:
+                self.step(frame)
+
+    @torch.no_grad()
+    def begin(self, annotation: FrameAnnotation) -> None:
+        """Segment the annotated frame and add it to the memory."""
         a = annotation.frame
         image, planes = self._image(a), self._planes(annotation)
         logits, features, r4 = [], [], None
@@ -219,24 +232,28 @@ class PlainSession:
         assert r4 is not None
         self.annotations.append(annotation)
         self.memory.append(PlainMemory(a, r4, tuple(features)))
-        before = self.probabilities.clone()
+        self.before = self.probabilities.clone()
         self._store(a, logits)
+
+    def turn(self) -> None:
+        """Go back to the annotated frame, to start in the other direction."""
+        self.neighbour, self.neighbour_r4 = self.memory[-1].frame, self.memory[-1].r4
+
+    @torch.no_grad()
+    def step(self, frame: int) -> None:
+        """Propagate to one frame from the one before it."""
         annotated = [m.frame for m in self.memory]
-        span = frame_range(annotated, a, len(self.frames))
-        for side in (span.backward, span.forward):
-            beside, neighbour_r4 = self.probabilities[a], r4
-            for q in side:
-                memory = [self.memory[i] for i in select_memory(annotated, q)]
-                image, logits = self._image(q), []
-                for o in range(len(self.object_ids)):
-                    r2, query = self.network.encode_frame(image)
-                    mask = beside[None, o + 1 : o + 2]
-                    logits.append(self._object(r2, query, neighbour_r4, mask, memory, o))
-                self._store(q, logits)
-                if len(self.annotations) > 1:
-                    weight = blending_weight(annotated, a, q)
-                    self.probabilities[q] = weight * self.probabilities[q] + (1 - weight) * before[q]
-                beside, neighbour_r4 = self.probabilities[q], query
+        memory = [self.memory[i] for i in select_memory(annotated, frame)]
+        image, logits, r4 = self._image(frame), [], None
+        for o in range(len(self.object_ids)):
+            r2, r4 = self.network.encode_frame(image)
+            mask = self.probabilities[self.neighbour][None, o + 1 : o + 2]
+            logits.append(self._object(r2, r4, self.neighbour_r4, mask, memory, o))
+        self._store(frame, logits)
+        if len(self.annotations) > 1:
+            weight = blending_weight(annotated, annotated[-1], frame)
+            self.probabilities[frame] = weight * self.probabilities[frame] + (1 - weight) * self.before[frame]
+        self.neighbour, self.neighbour_r4 = frame, r4
 
     def masks(self) -> np.ndarray:
         """uint8 F x H x W of object ids."""
