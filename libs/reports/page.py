@@ -33,6 +33,7 @@ td.wrap { white-space: normal; overflow-wrap: anywhere; }
 tr.group td { font-weight: 600; background: var(--soft); text-align: left; }
 tr.published td { color: var(--muted); font-style: italic; }
 tr.main td { font-weight: 650; }
+table.sortable th, table.sortable td { padding: .28rem .55rem; }
 table.sortable th { cursor: pointer; user-select: none; }
 table.sortable th:hover { color: var(--ink); }
 th[aria-sort=ascending]::after { content: " \\25B2"; font-size: .7em; }

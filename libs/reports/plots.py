@@ -116,7 +116,9 @@ def reliability_figure(run: RunRecord) -> Figure | None:
         step = -(-len(values.scores) // MAX_DOTS)
         panel.plot(values.scores[::step], values.quality[::step], ".", ms=4, alpha=0.35, color=COLOURS[0], mew=0)
         _binned_line(panel, values)
-        panel.set(xlabel="R-score", ylabel="true J", ylim=(-0.03, 1.03), title=variant.variant.title)
+        # From 0, unless that would leave the dots in a corner.
+        low = max(0.0, np.floor(values.quality.min() * 5) / 5) if values.quality.min() > 0.4 else 0.0
+        panel.set(xlabel="R-score", ylabel="true J", ylim=(low - 0.03, 1.03), title=variant.variant.title)
         note = f"rank correlation {values.correlation:.2f}" if np.isfinite(values.correlation) else ""
         panel.text(
             0.03, 0.04, note, transform=panel.transAxes, fontsize=8, bbox={"fc": "white", "ec": "none", "pad": 2}

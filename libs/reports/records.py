@@ -147,6 +147,16 @@ class VariantRecord:
     samples: tuple[SampleRecord, ...]
     timed: TimedSummary | None = None  # DAVIS only
 
+    @property
+    def num_objects(self) -> int:
+        """Objects of all videos, each counted once however many scribble sets a video has."""
+        return len({(s.sequence, i) for s in self.samples for i in s.object_ids})
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all videos, each video counted once."""
+        return sum({s.sequence: s.num_frames for s in self.samples}.values())
+
 
 @dataclass(frozen=True)
 class CheckpointInfo:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Sized
 from html import escape
 from pathlib import Path
 
@@ -69,7 +69,8 @@ def _cards(run: RunRecord, variants: list[VariantRecord]) -> str:
 
 def _what(run: RunRecord, variants: list[VariantRecord]) -> str:
     samples = variants[0].samples
-    objects, frames = sum(len(s.object_ids) for s in samples), sum(s.num_frames for s in samples)
+    many = len(samples) > len({s.sequence for s in samples})
+    sets = f", {len(samples)} first-round scribble sets, each played" if many else ""
     first = (
         "points inside every object on one frame"
         if run.benchmark == "youtube"
@@ -85,7 +86,7 @@ def _what(run: RunRecord, variants: list[VariantRecord]) -> str:
     checkpoint = run.checkpoint
     description = f": {checkpoint.description}" if checkpoint.description else ""
     facts = [
-        ("Data", f"{run.data}: {objects} objects, {frames} frames" + _sets(run, samples)),
+        ("Data", f"{run.data}: {variants[0].num_objects} objects, {variants[0].num_frames} frames{sets}"),
         ("Rounds", f"{run.num_rounds}"),
         ("Network", f"{checkpoint.architecture}, checkpoint {checkpoint.name}{description}"),
         ("Checkpoint SHA-256", checkpoint.sha256),
@@ -105,9 +106,8 @@ def _results(run: RunRecord, variants: list[VariantRecord]) -> str:
     rows = []
     columns = 2 + run.num_rounds + 2 * timed
     for variant in variants:
-        objects = sum(len(s.object_ids) for s in variant.samples)
         unit = "samples" if run.benchmark == "davis" else "videos"
-        title = f"{variant.variant.title} ({len(variant.samples)} {unit}, {objects} objects)"
+        title = f"{variant.variant.title} ({len(variant.samples)} {unit}, {variant.num_objects} objects)"
         rows.append(("group", [Cell(escape(title), "text", columns)]))
         rows += [_result_row(line, run.num_rounds, timed) for line in lines[variant.variant]]
     for guidance, metrics in mean_over_points(run).items():
@@ -123,12 +123,13 @@ def _results(run: RunRecord, variants: list[VariantRecord]) -> str:
     remark = (
         f"Lines in italics are {SOURCE}, on the same objects."
         if has_published
-        else "Nothing published can be put beside them: the data set, or the setting, is another one than in the "
+        else "Nothing published can be put beside these: the data set, or the setting, is another one than in the "
         "published tables."
     )
     if has_published and run.benchmark == "youtube":
         remark += " They are labelled J&amp;F; that they are not J cannot be checked from what is published."
-    return f'<h2 id="results">Results per round</h2><p>Means over the objects. {remark}</p>{page.table(heads, rows)}'
+    means = " and scribble sets" if run.benchmark == "davis" else ""
+    return f'<h2 id="results">Results per round</h2><p>Means over the objects{means}. {remark}</p>{page.table(heads, rows)}'
 
 
 def _result_row(line: MetricLine, num_rounds: int, timed: bool) -> tuple[str, list[Cell]]:
@@ -176,7 +177,7 @@ def _sequences(run: RunRecord, variants: list[VariantRecord]) -> str:
         metric = variant.variant.metric
         out.append(f"<h3>{escape(variant.variant.title)}</h3>")
         heads = [Cell("sequence", "text"), *sets, Cell("objects"), Cell("frames")]
-        heads += [Cell(f"round {r}") for r in range(1, run.num_rounds + 1)]
+        heads += [Cell("round 1"), *(Cell(str(r)) for r in range(2, run.num_rounds + 1))]
         heads += [Cell("last − first"), Cell("worst object"), Cell("its id"), Cell("empty rounds")]
         rows = []
         for sample in _worst_first(variant, metric, run.num_rounds):
@@ -249,6 +250,8 @@ def _again(run: RunRecord) -> str:
         f'<h2 id="again">Run it again</h2><pre>{escape(commit + run.command)}</pre>'
         "<p>The same command goes on where a run that was stopped ended, and otherwise only makes this page again. "
         "Figures do not depend on the number of processes. Times do, and so does the AUC over seconds.</p>"
+        "<p>To put the settings of this run beside each other, another run or the published tables, with confidence "
+        f"intervals: <code>python -m libs.compare results/{run.benchmark}/{escape(run.name)} --out comparison</code></p>"
         f"<p>Versions: {escape(versions)}.</p>"
         f"<details><summary>All settings</summary><pre>{escape(to_json(run.options))}</pre></details>"
         "<p>Files beside this page: <code>summary.json</code> (everything above as numbers); per setting a folder with "
@@ -314,14 +317,6 @@ def _marks(record: RoundRecord) -> str:
         if marks
     ]
     return " and ".join(parts) or "no marks"
-
-
-def _sets(run: RunRecord, samples: Sequence[SampleRecord]) -> str:
-    """How often each video is played, where that is not once."""
-    videos = len({s.sequence for s in samples})
-    return (
-        f", counted once for each of {len(samples)} scribble sets of {videos} videos" if len(samples) > videos else ""
-    )
 
 
 def _count(things: Sized, name: str) -> str:

@@ -140,7 +140,7 @@ def variant_summary(run: RunRecord, variant: VariantRecord) -> dict[str, Any]:
     out["rounds"] = {name: values.tolist() for name, values in means.items()}
     out["r_auc"] = {name: area_over_rounds(values) for name, values in means.items()}
     out["samples"] = len(variant.samples)
-    out["objects"] = sum(len(s.object_ids) for s in variant.samples)
+    out["objects"] = variant.num_objects
     out["empty_rounds"] = sum(r.empty for r in rounds)
     out["late_rounds"] = sum(r.late for r in rounds)
     return out

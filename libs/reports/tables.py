@@ -139,10 +139,9 @@ def _without_nan(data: object) -> object:
 
 
 def _variant_table(run: RunRecord, variant: VariantRecord) -> list[str]:
-    objects = sum(len(s.object_ids) for s in variant.samples)
     timed = variant.timed is not None
     unit = "samples" if run.benchmark == "davis" else "videos"
-    title = f"{variant.variant.title} ({len(variant.samples)} {unit}, {objects} objects)"
+    title = f"{variant.variant.title} ({len(variant.samples)} {unit}, {variant.num_objects} objects)"
     return [_header(title, run.num_rounds, timed), *(_line(x, timed) for x in metric_lines(run, variant))]
 
 

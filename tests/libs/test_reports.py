@@ -219,32 +219,50 @@ def test_files_that_are_no_tables_are_refused(tmp_path: Path, text: str, message
         read_object_csv(tmp_path / "none.csv")
 
 
-def test_a_published_table_stands_beside_the_same_objects_only() -> None:
-    table = published.table("youtube_woRS_points05")
-    variant = Variant("wo_RS", points=5)
-    names: dict[str, list[ObjectRow]] = {}
+def samples_of(table: published.PublishedTable) -> tuple[SampleRecord, ...]:
+    """Samples of one frame whose J are the figures of a published table (its first two rounds)."""
+    found: dict[tuple[str, int], list[ObjectRow]] = {}
     for row in table.rows():
-        names.setdefault(row.sequence, []).append(row)
-    samples = tuple(
+        found.setdefault((row.sequence, row.scribble_set), []).append(row)
+    return tuple(
         SampleRecord(
             name,
             tuple(r.object_id for r in rows),
             1,
             4,
             4,
+            number,
             rounds=tuple(round_record(k, [[r.values[k - 1] for r in rows]]) for k in (1, 2)),
         )
-        for name, rows in names.items()
+        for (name, number), rows in found.items()
     )
+
+
+def test_a_published_table_stands_beside_the_same_objects_only() -> None:
+    variant = Variant("wo_RS", points=5)
+    samples = samples_of(published.table("youtube_woRS_points05"))
     record = run(VariantRecord(variant, samples), benchmark="youtube")
     lines = {line.name: line for line in metric_lines(record, record.variants[0])}
     assert lines["J&F published"].values == pytest.approx([0.5426, 0.6761], abs=5e-5)
     assert lines["J"].values == pytest.approx(lines["J&F published"].values)  # these samples hold its very figures
+    assert published.SOURCE in report_page(record)
     part = run(VariantRecord(variant, samples[1:]), benchmark="youtube")
     assert not any(line.published for line in metric_lines(part, part.variants[0]))
     assert published.counterpart("davis", Variant("RS1")) is None
     with pytest.raises(UserError, match="no published table 'x'"):
         published.table("x")
+
+
+def test_on_davis_the_published_curve_and_the_published_j_stand_beside_ours() -> None:
+    samples = samples_of(published.table("davis_JF_RS4"))
+    record = run(VariantRecord(Variant("RS4"), samples))
+    assert (record.variants[0].num_objects, len(samples)) == (61, 90)
+    lines = {line.name: line for line in metric_lines(record, record.variants[0])}
+    assert lines["J"].values == pytest.approx(lines["J published"].values)
+    assert lines["J&F published"].values == pytest.approx([0.7416, 0.8075], abs=5e-5)
+    assert lines["J&F published"].r_auc == pytest.approx((0.7416 + 0.8075) / 2, abs=5e-5)
+    assert lines["J&F published"].auc == pytest.approx(0.8561, abs=5e-5)
+    assert lines["J&F published"].at_threshold == pytest.approx(0.8657, abs=5e-5)
 
 
 def test_the_mean_over_the_point_counts() -> None:
