@@ -372,7 +372,7 @@ class Application:
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}.") from error
         parent = str(path.parent) if folders.contains(path.parent) else None
-        return {"path": str(path), "parent": parent, "entries": entries}
+        return {"path": str(path), "parent": parent, "several": len(folders.roots) > 1, "entries": entries}
 
     def open_from_page(self, text: Any) -> Future[Payload]:
         """`open` for a path that the page named: it, and every frame in it, must be inside the permitted folders."""

@@ -37,7 +37,7 @@ def make_plan(config: Config) -> Plan:
     for folder in config.folders:
         if not folder.is_dir():
             raise UserError(f"--folders: {folder} is not a folder.")
-    sequence, video, workspace = None, config.video, config.workspace
+    sequence, video, workspace, roots = None, config.video, config.workspace, list(config.folders)
     if config.davis is not None:
         sequence = open_davis(config.davis_root, sequences=[config.davis]).sequences[0]
         video = sequence.frame_files[0].parent
@@ -45,11 +45,11 @@ def make_plan(config: Config) -> Plan:
         workspace = config.results_dir / "real_user" / f"{sequence.name}-{config.study_guidance}-{moment}"
     elif video is None and not config.folders:
         video = sample_video()
+        roots.append(video.parent)  # the other sequences of the sample can be opened too
     if video is not None and not video.exists():
         raise UserError(f"{video} does not exist. Give a video file or a folder of frames.")
     if video is not None and video.resolve().is_relative_to(SAMPLE) and workspace is None:
         workspace = ROOT / "workspace"  # not among the files of the repository
-    roots = [*config.folders]
     if video is not None:
         roots.append(video if video.is_dir() else video.parent)
     settings = AppSettings(

@@ -22,13 +22,20 @@ async function browse(box, path) {
   where.className = "where quiet";
   where.textContent = listing.path || "Folders that this server was given";
   const list = document.createElement("ul");
-  if (listing.path) list.append(entry("↑ one folder up", "", () => browse(box, listing.parent)));
+  if (listing.parent || (listing.path && listing.several)) {
+    list.append(entry("↑ one folder up", "", () => browse(box, listing.parent)));
+  }
   for (const { name, path: target, kind } of listing.entries) {
     const what = { folder: "folder", frames: "frames: open", video: "video: open" }[kind];
     const isFolder = kind === "folder";
     list.append(entry((isFolder ? "▸ " : "") + name, what, () => (isFolder ? browse(box, target) : openPath(target))));
   }
-  if (!listing.entries.length) list.append(entry("nothing here that can be opened", "", () => {}));
+  if (!listing.entries.length) {
+    const note = document.createElement("li");
+    note.className = "quiet note";
+    note.textContent = "No other videos here. Start the server with --folders to offer more.";
+    list.append(note);
+  }
   const input = document.createElement("input");
   Object.assign(input, { type: "file", className: "off-screen", accept: "video/*,.mkv,.avi,.wmv,.mpg" });
   input.onchange = () => input.files[0] && uploadVideo(input.files[0]);

@@ -7,7 +7,8 @@ import { scoreText, showFrame, store, subscribe } from "./store.js";
 const next = document.getElementById("next");
 const box = document.getElementById("candidates");
 
-export const candidates = () => store.state.recommended.RS4 || [];
+// While a run is going on most frames have no new score yet, so there is nothing to propose.
+export const candidates = () => (store.state.job ? [] : store.state.recommended.RS4 || []);
 
 export function goToNext() {
   const [frame] = store.state.recommended.RS1 || [];
@@ -71,7 +72,7 @@ next.onclick = goToNext;
 
 subscribe((what) => {
   if (!store.state.video) return;
-  if (store.state.job && !what.has("job")) return mark(); // pictures of a run under way would only flicker
+  if (store.state.job) return mark();
   if (["scores", "state", "display"].some((name) => what.has(name))) draw();
   else if (what.has("frame")) mark();
 });

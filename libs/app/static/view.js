@@ -145,7 +145,7 @@ function draw() {
   const { video } = store.state;
   if (!shown || !video) return;
   context.setTransform(view.scale, 0, 0, view.scale, view.x, view.y);
-  context.imageSmoothingEnabled = view.scale < 3;
+  context.imageSmoothingEnabled = view.scale < 8; // closer up, the pixels themselves are looked at
   context.imageSmoothingQuality = "high";
   context.drawImage(shown.picture, 0, 0, video.width, video.height);
   if (store.display.masks && overlay?.frame === shown.frame) {
