@@ -25,6 +25,7 @@ from dataset_torch.errors import UserError
 from libs import published
 from libs.reports.records import METRIC_NAMES, METRICS
 from libs.reports.summary import ObjectRow, area_over_rounds, read_object_csv
+from libs.scripts import exit_status
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -259,20 +260,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, help="folder for tables, plots and comparison.html [none are written]")
     arguments = parser.parse_args(argv)
-    try:
-        if len(arguments.tables) > 2:
-            raise UserError(f"one or two tables can be compared, not {len(arguments.tables)}.")
-        pairs = find_pairs(arguments.tables, metric=arguments.metric)
-        found = [compare(*pair, resample=arguments.resample) for pair in pairs]
-        print("\n\n".join(format_comparison(c) for c in found))
-        if arguments.out is not None:
-            from libs.reports.comparison import write_comparison  # matplotlib takes a second to import
+    return exit_status(lambda: _compare_and_tell(arguments))
 
-            print(f"\nreport: {write_comparison(arguments.out, found)}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+def _compare_and_tell(arguments: argparse.Namespace) -> None:
+    if len(arguments.tables) > 2:
+        raise UserError(f"one or two tables can be compared, not {len(arguments.tables)}.")
+    pairs = find_pairs(arguments.tables, metric=arguments.metric)
+    found = [compare(*pair, resample=arguments.resample) for pair in pairs]
+    print("\n\n".join(format_comparison(c) for c in found))
+    if arguments.out is not None:
+        from libs.reports.comparison import write_comparison  # matplotlib takes a second to import
+
+        print(f"\nreport: {write_comparison(arguments.out, found)}")
 
 
 if __name__ == "__main__":
