@@ -37,7 +37,12 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, default=Path("results/ablation"), help="folder of the page, the tables and the kept runs")
     add("--checkpoint", default="compact", help="compact, davis, youtube or a path")
     add("--studies", default=",".join(STUDIES), help=f"which, of {', '.join(STUDIES)}")
-    add("--sequences", default=None, help="only these, separated by commas")
+    add(
+        "--methods",
+        default=None,
+        help="play only these of the studies' methods, separated by commas; the page shows all",
+    )
+    add("--sequences", default=None, help="only these, separated by commas; the page shows all that is kept")
     add("--max-frames", type=int, default=None, help="only the first N frames of each video")
     add("--rounds", type=int, default=8)
     add("--random", type=int, default=10, help="random policies (seeds) that guidance is compared with")
@@ -64,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def study(options: argparse.Namespace, argv: Sequence[str]) -> Path:
     """The whole command; returns the page's path.  Raises `UserError`."""
-    studies = [s for s in options.studies.split(",") if s]
+    studies = _names(options.studies) or []
     if unknown := [s for s in studies if s not in STUDIES]:
         raise UserError(f"there is no study {unknown[0]!r}. Choose from {', '.join(STUDIES)}.")
     if options.rounds < 1 or options.random < 0 or options.random_four < 0:
@@ -72,16 +77,28 @@ def study(options: argparse.Namespace, argv: Sequence[str]) -> Path:
     device.set_threads(options.threads)
     cv2.setNumThreads(options.threads)
     roots = [DataRoot.parse(text) for text in options.davis_root]
-    names = options.sequences.split(",") if options.sequences else None
-    plans = plan_videos(roots, sequences=names, max_frames=options.max_frames)
-    network = checkpoints.load_network(options.checkpoint).to(device.choose_device(options.device))
     folder = options.out / "records"
+    names = _names(options.sequences)
+    plans = plan_videos(roots, sequences=names and names + recorded(folder, roots), max_frames=options.max_frames)
+    chosen = [p for p in plans if names is None or p.sequence.name in names]
+    network = checkpoints.load_network(options.checkpoint).to(device.choose_device(options.device))
     runner = Runner(network, folder, rounds=options.rounds, say=lambda line: print(line, flush=True))
     tasks = tasks_for(network, studies, random=options.random, random_four=options.random_four)
+    if methods := _names(options.methods):
+        if unknown := [m for m in methods if m not in {t.method.name for t in tasks}]:
+            raise UserError(f"these studies have no method {unknown[0]!r} for this network.")
+        tasks = [t for t in tasks if t.method.name in methods]
     if not options.page_only:
         deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
-        runner.run(plans, tasks, deadline=deadline)
-    return write_page(options.out, kept(runner, plans), about(options, plans, argv))
+        runner.run(chosen, tasks, deadline=deadline)
+    found = kept(runner, plans)
+    shown = [p for p in plans if p.sequence.name in found.get(p.dataset, {})]
+    return write_page(options.out, found, about(options, shown, argv))
+
+
+def recorded(folder: Path, roots: Sequence[DataRoot]) -> list[str]:
+    """Sequences of these data sets that have runs already."""
+    return [p.stem[len(r.name) + 1 :] for r in roots for p in sorted(folder.glob(f"{r.name}-*.json"))]
 
 
 def kept(runner: Runner, plans: Sequence[VideoPlan]) -> dict[str, dict[str, VideoRuns]]:
@@ -95,8 +112,14 @@ def kept(runner: Runner, plans: Sequence[VideoPlan]) -> dict[str, dict[str, Vide
         runs_of_video: dict[RunName, list] = {}
         for task, rounds in runner.all_results(plan, tasks):
             runs_of_video[task.method.name, task.policy.name] = rounds
-        out.setdefault(plan.dataset, {})[plan.sequence.name] = runs_of_video
+        if runs_of_video:
+            out.setdefault(plan.dataset, {})[plan.sequence.name] = runs_of_video
     return out
+
+
+def _names(text: str | None) -> list[str] | None:
+    """Names separated by commas; `None` where none are given."""
+    return [name for name in text.split(",") if name] if text else None
 
 
 def _possible(runner: Runner, method: str) -> bool:
@@ -106,16 +129,12 @@ def _possible(runner: Runner, method: str) -> bool:
 def about(options: argparse.Namespace, plans: Sequence[VideoPlan], argv: Sequence[str]) -> About:
     """What the page says of its making; folders of data sets by name only, they differ from machine to machine."""
     info = runs.describe_checkpoint(options.checkpoint)
-    words: list[str] = []
-    for text in argv:
-        root = next((DataRoot.parse(r) for r in options.davis_root if text in (r, f"--davis-root={r}")), None)
-        words.append(text if root is None else f"{'--davis-root=' if text.startswith('--') else ''}{root.name}=FOLDER")
-    command = "python -m libs.studies " + " ".join(
-        Path(w).name if w == options.checkpoint else shlex.quote(w) for w in words
-    )
+    # Folders are named differently on every machine: data sets are shown by name, other absolute paths by their end.
+    roots = {text: DataRoot.parse(text).name for text in options.davis_root}
+    words = [f"{roots[w]}=FOLDER" if w in roots else Path(w).name if Path(w).is_absolute() else w for w in argv]
     description = f", {info.description}" if info.description else ""
     return About(
-        command=command,
+        command=shlex.join(["python", "-m", "libs.studies", *words]),
         checkpoint=f"{info.name}{description}, SHA-256 {info.sha256[:16]}",
         date=runs.now(),
         protocols={p.key: protocol_of(p, options.rounds) for p in plans},

@@ -39,11 +39,11 @@ class OneByOne(nn.Module):
         if isinstance(self.transfer, GlobalTransfer):
             (memory,) = rest
             answers = [self.transfer(query, [entry]) for entry in memory]
-            sure = [float(a.frame_reliability.mean()) for a in answers]
+            sure = [float(a.frame_reliability.detach().mean()) for a in answers]
         else:
             query_self, memory, size = rest
             answers = [self.transfer(query, query_self, [entry], size) for entry in memory]
-            sure = [float(a.reliability.mean()) for a in answers]
+            sure = [float(a.reliability.detach().mean()) for a in answers]
         if self.best:
             return answers[max(range(len(sure)), key=sure.__getitem__)]
         return mean_answer(answers)

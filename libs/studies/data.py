@@ -109,7 +109,7 @@ def plan_videos(
         raise UserError(f"--max-frames must be at least 2, not {max_frames}.")
     plans = []
     for root in roots:
-        wanted = None if sequences is None else [s for s in sequences if _has(root.path, s)]
+        wanted = None if sequences is None else sorted({s for s in sequences if _has(root.path, s)})
         if wanted == []:
             continue
         dataset = open_davis(root.path, sequences=_all(root.path) if wanted is None else wanted)
