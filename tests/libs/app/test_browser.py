@@ -6,11 +6,6 @@ Skipped where there is no Chromium: `apt-get install chromium`, or name one in `
 from __future__ import annotations
 
 import io
-import os
-import shutil
-import signal
-import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -21,47 +16,40 @@ import numpy as np
 import pytest
 
 from dataset_torch.masks import encode_mask
+from tests.libs.app.browser import CHROMIUM, Server, User, chromium
 from tests.libs.app.stand_in import squares, stroke_on
 
-ROOT = Path(__file__).resolve().parents[3]
-CHROMIUM = os.environ.get("GIS_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE = 60.0  # seconds; the machine may be busy
 HEIGHT, WIDTH = 96, 128
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 100, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+TRUTH = squares(height=HEIGHT, width=WIDTH)[1]
 
 
-class Server:
-    """The app in a process of its own, which can be killed."""
+def write_video(folder: Path) -> Path:
+    """A folder of frames with two moving squares."""
+    folder.mkdir(parents=True)
+    for index, image in enumerate(squares(height=HEIGHT, width=WIDTH)[0]):
+        cv2.imwrite(str(folder / f"{index:05d}.png"), image[..., ::-1])
+    return folder
 
-    def __init__(self, *arguments: str, delay: float = 0.0):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "GIS_TEST_DELAY": str(delay), "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.libs.app.serve", "--port", "0", *arguments],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        line = self.process.stdout.readline()
-        assert line.startswith("Open http"), line
-        self.address = line.split()[1]
 
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(PATIENCE)
-        self.process.stdout.close()
+class SquaresUser(User):
+    """Somebody who works on the squares."""
+
+    def open(self, folder: Path) -> SquaresUser:
+        """Make a new video in a folder, and open it."""
+        path = str(write_video(folder))
+        options = "{method: 'POST', headers: {'content-type': 'application/json'}, body: JSON.stringify({path})}"
+        assert self.page.evaluate(f"async (path) => (await fetch('/api/open', {options})).status", path) == 200
+        self.wait(f"gis.store.state.video?.path === {path!r}")
+        return self.ready()
+
+    def stroke(self, object_id: int) -> None:
+        """A stroke along the middle of a square on the frame that is shown."""
+        frame = self.look("gis.store.frame")
+        self.draw(stroke_on(frame, object_id, height=HEIGHT, width=WIDTH))
 
 
 @pytest.fixture
@@ -89,133 +77,18 @@ def shared(tmp_path_factory) -> Iterator[tuple[Path, str]]:
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-def write_video(folder: Path) -> Path:
-    """A folder of frames with two moving squares."""
-    folder.mkdir(parents=True)
-    for index, image in enumerate(squares(height=HEIGHT, width=WIDTH)[0]):
-        cv2.imwrite(str(folder / f"{index:05d}.png"), image[..., ::-1])
-    return folder
-
-
-TRUTH = squares(height=HEIGHT, width=WIDTH)[1]
-
-
-class User:
-    """Somebody at the page: draws, presses keys, looks."""
-
-    def __init__(self, chromium, address: str):
-        self.context = chromium.new_context(viewport={"width": 1280, "height": 720}, accept_downloads=True)
-        self.page = self.context.new_page()
-        self.faults: list[str] = []
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("console", lambda m: self.faults.append(m.text) if "Security Policy" in m.text else None)
-        self.page.goto(address)
-
-    def look(self, expression: str):
-        return self.page.evaluate(expression)
-
-    def wait(self, expression: str) -> None:
-        """Until an expression is true.  (The page's own rules forbid waiting inside it: no eval.)"""
-        end = time.monotonic() + PATIENCE
-        while not self.look(f"Boolean({expression})"):
-            assert time.monotonic() < end, (
-                f"never became true: {expression}; {self.look('JSON.stringify(gis.store.state)')}"
-            )
-            time.sleep(0.03)
-
-    def open(self, folder: Path) -> User:
-        """Make a new video in a folder, and open it."""
-        path = str(write_video(folder))
-        options = "{method: 'POST', headers: {'content-type': 'application/json'}, body: JSON.stringify({path})}"
-        assert self.page.evaluate(f"async (path) => (await fetch('/api/open', {options})).status", path) == 200
-        self.wait(f"gis.store.state.video?.path === {path!r}")
-        return self.ready()
-
-    def ready(self) -> User:
-        self.wait(
-            "window.gis && gis.onScreen().frame === gis.store.frame && !gis.onScreen().busy && !gis.store.state.job"
-        )
-        return self
-
-    def go_to(self, frame: int) -> None:
-        self.page.fill("#frame-number", str(frame + 1))
-        self.page.keyboard.press("Enter")
-        self.page.locator("#canvas").focus()
-        self.ready()
-
-    def on_screen(self, x: float, y: float) -> tuple[float, float]:
-        """Where a point of the frame (fractions) is in the window."""
-        box = self.page.locator("#canvas").bounding_box()
-        view = self.look("({...gis.view, ratio: devicePixelRatio, ...gis.store.state.video})")
-        across = (view["x"] + x * view["width"] * view["scale"]) / view["ratio"]
-        down = (view["y"] + y * view["height"] * view["scale"]) / view["ratio"]
-        return box["x"] + across, box["y"] + down
-
-    def draw(self, points: list[list[float]], *, button: str = "left") -> None:
-        revision = self.look("gis.store.state.revision")
-        places = [self.on_screen(x, y) for x, y in points]
-        self.page.mouse.move(*places[0])
-        self.page.mouse.down(button=button)
-        for place in places[1:]:
-            self.page.mouse.move(*place, steps=4)
-        self.page.mouse.up(button=button)
-        self.wait(f"gis.store.state.revision > {revision}")
-        self.ready()
-
-    def stroke(self, object_id: int) -> None:
-        """A stroke along the middle of a square on the frame that is shown."""
-        frame = self.look("gis.store.frame")
-        self.draw(stroke_on(frame, object_id, height=HEIGHT, width=WIDTH))
-
-    def press(self, key: str) -> None:
-        self.page.keyboard.press(key)
-
-    def run(self) -> None:
-        revision = self.look("gis.store.state.revision")
-        self.press("r")
-        self.wait(f"gis.store.state.revision > {revision} && !gis.store.state.job")
-        self.ready()
-
-    def mask(self) -> np.ndarray:
-        """The mask that lies over the frame on the canvas."""
-        self.ready()
-        mask = self.look(
-            "(() => { const m = gis.onScreen().mask; return {width: m.width, height: m.height, ids: [...m.ids]}; })()"
-        )
-        return np.array(mask["ids"], np.uint8).reshape(mask["height"], mask["width"])
-
-    def pixel(self, x: float, y: float) -> list[int]:
-        """What the canvas shows at a point of the frame: r, g, b."""
-        left, top = self.on_screen(x, y)
-        box = self.page.locator("#canvas").bounding_box()
-        place = f"{left - box['x']} * devicePixelRatio, {top - box['y']} * devicePixelRatio"
-        return self.look(f"[...document.querySelector('#canvas').getContext('2d').getImageData({place}, 1, 1).data]")[
-            :3
-        ]
-
-    def told(self) -> str:
-        self.wait("document.querySelector('#messages').textContent")
-        return self.look("document.querySelector('#messages').textContent")
-
-    def close(self) -> None:
-        assert self.faults == []
-        self.context.close()
+def browser() -> Iterator[object]:
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture
-def sit(chromium) -> Iterator[type[User]]:
+def sit(browser) -> Iterator[type[SquaresUser]]:
     """Opens pages; at the end none may have had a script error."""
-    users: list[User] = []
+    users: list[SquaresUser] = []
 
-    def make(address: str) -> User:
-        users.append(User(chromium, address))
+    def make(address: str) -> SquaresUser:
+        users.append(SquaresUser(browser, address))
         return users[-1]
 
     yield make
