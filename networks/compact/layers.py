@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from networks.layers import conv_part
+
 PROBABILITY_FLOOR = 0.02  # a mask used as evidence is never fully certain: its logit stays within +-3.9
 
 
@@ -28,6 +30,14 @@ def evidence(probability: Tensor) -> Tensor:
     """Probability as a bounded logit, in float32."""
     p = probability.float().clamp(PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
     return torch.log(p / (1 - p))
+
+
+def cat_channels(parts: list[Tensor]) -> Tensor:
+    """`torch.cat` over channels whose result is channels-last whatever the parts are.
+
+    A part with one channel looks like the other layout, and then the whole result would have to be copied again.
+    """
+    return torch.cat([part.permute(0, 2, 3, 1) for part in parts], 3).permute(0, 3, 1, 2)
 
 
 def cells(mask: Tensor) -> Tensor:
@@ -126,21 +136,36 @@ class Decoder(nn.Module):
         coarse: Tensor,
         fine: Tensor,
         priors: tuple[Tensor, Tensor],
+        *,
+        shared: Tensor | None = None,
     ) -> Tensor:
         """Mask logit, O x 1 x H x W.
 
         `trunk` O x C x H/8 x W/8; `skips` the frame's features at strides 4 and 2 (leading axis 1); `coarse`,
-        `fine` O x k maps at strides 4 and 2; `priors` O x k prior logits at strides 4 and 2.
+        `fine` O x k maps at strides 4 and 2; `priors` O x k prior logits at strides 4 and 2; `shared` 1 x k more maps
+        at stride 4, the same for all objects, which follow `coarse` in the channels.  What is shared is computed once.
         """
         skip4, skip2 = skips
-        count = trunk.shape[0]
         gates = F.softplus(self.gates(trunk).float())  # O x k x H/8 x W/8
         prior = (upsample(gates[:, : self.coarse_priors], 2) * priors[0]).sum(1, keepdim=True)  # stride 4
         prior = upsample(prior, 2) + (upsample(gates[:, self.coarse_priors :], 4) * priors[1]).sum(1, keepdim=True)
-        x = upsample(self.lower(trunk), 2) + self.coarse(coarse) + self.skip4(skip4)
-        x = F.relu(x)
-        x = F.relu(x + self.middle(x))
-        x = upsample(self.upper(x), 2)
-        x = torch.cat([x, skip2.expand(count, -1, -1, -1), fine, prior], 1)
-        x = self.last(F.relu(self.fine(x))).float() + prior  # O x 1 x H/2 x W/2
-        return upsample(x, 2)
+        known = self.skip4(skip4)  # 1 x 32 x H/4 x W/4
+        if shared is not None:
+            known = known + conv_part(self.coarse, shared, coarse.shape[1])
+        x = upsample(self.lower(trunk), 2)
+        x += conv_part(self.coarse, coarse, 0, bias=True)
+        x += known
+        x = F.relu(x, inplace=True)
+        y = self.middle(x)
+        y += x
+        y = upsample(self.upper(F.relu(y, inplace=True)), 2)  # O x 16 x H/2 x W/2
+        return upsample(self._drawn(y, skip2, fine, prior).float() + prior, 2)
+
+    def _drawn(self, x: Tensor, skip2: Tensor, fine: Tensor, prior: Tensor) -> Tensor:
+        """The correction of the prior at stride 2: O x 1 x H/2 x W/2."""
+        first, second = x.shape[1], x.shape[1] + skip2.shape[1]
+        # The input is x, skip2, fine, prior; the second is one image for all objects, so its share is computed once.
+        weight = torch.cat([self.fine.weight[:, :first], self.fine.weight[:, second:]], 1)
+        y = F.conv2d(cat_channels([x, fine, prior]), weight, padding=1)  # O x 16 x H/2 x W/2
+        y += conv_part(self.fine, skip2, first, bias=True)
+        return self.last(F.relu(y, inplace=True))

@@ -59,7 +59,6 @@ class PropagationBranch(nn.Module):
         neighbour_foreground: Tensor,
         memory: Sequence[CompactEntry],
     ) -> CompactPropagation:
-        count = neighbour_foreground.shape[0]
         transferred = self.global_transfer(query, memory)
         half = F.avg_pool2d(neighbour_foreground.float(), 2)  # O x 1 x H/2 x W/2
         local = self.local_transfer(query, neighbour, F.pixel_unshuffle(F.avg_pool2d(half, 2), 2))
@@ -87,9 +86,11 @@ class PropagationBranch(nn.Module):
         ]
         trunk = self.trunk(self.object(torch.cat(own, 1)) + self.pair(pair) + query.query)  # O x 64 x h x w
         masks4 = torch.cat([F.pixel_shuffle(m, 2) for m in (transferred.mask, local.mask)], 1)  # O x 2 x H/4 x W/4
-        coarse = torch.cat([masks4, warped4, agreement.expand(count, -1, -1, -1)], 1)
+        coarse = torch.cat([masks4, warped4], 1)
         priors = evidence(masks4), evidence(warped)
-        logit = self.decoder(trunk, (query.skip4, query.skip2), coarse, warped, priors)  # O x 1 x H x W
+        logit = self.decoder(
+            trunk, (query.skip4, query.skip2), coarse, warped, priors, shared=agreement
+        )  # O x 1 x H x W
         foreground = torch.sigmoid(logit)
         quality = self.quality(
             trunk,
