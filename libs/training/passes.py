@@ -124,9 +124,9 @@ def run_pass(
             terms.append(recipe.loss.ranking * ranking_loss(collected.scores, collected.qualities))
             result.rank_agreement += _agreement(collected.scores, collected.qualities)
     result.loss = torch.stack(terms).sum() / max(rounds, 1)
-    if generator.random() < stage.practice:
-        frame = int(generator.integers(len(targets)))
-        losses = practise(segmenter, session, sample, frame, targets[frame], recipe, generator)
+    practised = int(stage.practice) + int(generator.random() < stage.practice % 1)
+    for frame in generator.permutation(len(targets))[:practised]:
+        losses = practise(segmenter, session, sample, int(frame), targets[frame], recipe, generator)
         if losses:
             result.loss = result.loss + recipe.loss.interaction * torch.stack(losses).mean()
     return result

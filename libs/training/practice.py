@@ -20,7 +20,7 @@ from libs.training.recipe import Recipe
 from libs.training.samples import Sample
 from networks.interface import aggregate
 
-FRESH = 0.4  # probability of starting from nothing instead of the propagated mask
+FRESH = 0.5  # probability of starting from nothing instead of the propagated mask
 TURNS = 2
 
 

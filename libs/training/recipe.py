@@ -44,7 +44,7 @@ class Stage:
     stride: int = 2  # frames of the video between two frames of a clip, at most
     finished_mask: float = 0.2  # probability that round 1 gives the true mask instead of strokes
     corruption: float = 0.3  # probability that a neighbour's mask is damaged before it is used
-    practice: float = 0.0  # probability that a pass also practises the interaction alone, on one more frame
+    practice: float = 0.0  # frames per pass (on average) on which the interaction alone is practised
     data: tuple[str, ...] = ()  # kinds of training sets (libs/training/data.py); empty: all that were given
 
 
