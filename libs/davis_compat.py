@@ -47,7 +47,7 @@ def _restore_names() -> None:
     for name, value in {"int": int, "float": float, "bool": bool}.items():  # gone since NumPy 1.24 (bool: back in 2.0)
         if not hasattr(np, name):
             setattr(np, name, value)
-    if not hasattr(np, "trapz"):  # gone since NumPy 2.4
+    if hasattr(np, "trapezoid"):  # its new name since NumPy 2.0; the old one warns, and is gone since 2.4
         np.trapz = np.trapezoid
     if not hasattr(networkx, "from_scipy_sparse_matrix"):  # gone since networkx 3.0
         networkx.from_scipy_sparse_matrix = networkx.from_scipy_sparse_array
