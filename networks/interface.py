@@ -97,6 +97,7 @@ class GuidedNetwork(nn.Module, abc.ABC):
     image_std: ClassVar[tuple[float, float, float]] = (0.229, 0.224, 0.225)
     preferred_short_side: ClassVar[int | None] = None  # working size the network was trained for; None = any
     negatives_everywhere: ClassVar[bool] = False  # False: negative scribbles count only inside the previous mask
+    wide_layers: ClassVar[bool] = True  # False: convolutions too narrow for the short way of networks/winograd.py
     memory_class: ClassVar[type[MemoryEntry]]  # what `memorise` returns; saved sessions are read back with it
 
     @abc.abstractmethod

@@ -32,6 +32,7 @@ class CompactGIS(GuidedNetwork):
     image_std: ClassVar[tuple[float, float, float]] = (128 / 255, 128 / 255, 128 / 255)
     preferred_short_side: ClassVar[int | None] = 240
     negatives_everywhere: ClassVar[bool] = True  # also a background stroke beside the mask is evidence
+    wide_layers: ClassVar[bool] = False  # 64 channels: the short way takes 1.3 times as long
     memory_class: ClassVar[type[CompactEntry]] = CompactEntry
 
     def __init__(self, config: CompactConfig | None = None) -> None:
