@@ -54,7 +54,7 @@ train: install
 	$(RUN) train.py $(ARGS)
 
 bench: install
-	$(RUN) -m benchmarks $(ARGS)
+	$(RUN) -m tests.benchmarks $(ARGS)
 
 sample: install
 	$(RUN) -m dataset_torch.sample.render $(ARGS)
