@@ -69,10 +69,10 @@ class LabelPropagation(GuidedNetwork):
 
     def encode_frame(self, image: Tensor) -> LabelFeatures:
         pyramid = self.backbone(image.contiguous(memory_format=torch.channels_last))
-        fine = F.normalize(pyramid.stride8.float(), dim=1)
+        fine = pyramid.stride8.float()
         deep = F.interpolate(pyramid.stride16.float(), size=fine.shape[-2:], mode="bilinear", align_corners=False)
-        parts = {"stride8": [fine], "stride16": [deep], "both": [fine, F.normalize(deep, dim=1)]}[self.settings.level]
-        return LabelFeatures(F.normalize(torch.cat(parts, 1), dim=1))
+        parts = {"stride8": [fine], "stride16": [deep], "both": [fine, deep]}[self.settings.level]
+        return LabelFeatures(F.normalize(torch.cat([centred(part) for part in parts], 1), dim=1))
 
     def interact(self, image: Tensor, features: LabelFeatures, planes: Tensor) -> Interaction:
         """From the strokes to a mask: spread over the frame in round 1, a correction near the strokes after that."""
@@ -165,6 +165,11 @@ class LabelPropagation(GuidedNetwork):
             top, left = max(int(rows[0]) - margin, 0), max(int(columns[0]) - margin, 0)
             out[top : int(rows[-1]) + margin + 1, left : int(columns[-1]) + margin + 1] = False
         return out
+
+
+def centred(features: Tensor) -> Tensor:
+    """1 x C x h x w -> the same without the frame's mean, unit length: what all positions share tells none apart."""
+    return F.normalize(features - features.mean(dim=(2, 3), keepdim=True), dim=1)
 
 
 def quarters(mask: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from libs.baselines.grabcut_flow import GrabCutFlow
-from libs.baselines.label_propagation import LabelPropagation
+from libs.baselines.label_propagation import LabelPropagation, PropagationSettings
 from libs.segmenter import Segmenter
 from libs.studies import ablation
 from networks.compact.network import CompactGIS
@@ -31,11 +32,13 @@ class Method:
     shares_first_round: bool = False  # with one annotated frame it is the network itself
     shares_features: bool = False  # it encodes frames as the network does
     compact_only: bool = False
+    settings: str = ""  # what else they depend on
 
     def identity(self, network: GuidedNetwork) -> str:
-        """A digest of the weights that its results depend on."""
+        """A digest of the weights and settings that its results depend on."""
         part = self.weights(network)
-        return self.name if part is None else weights_digest(part)
+        digest = self.name if part is None else weights_digest(part)
+        return f"{digest}-{zlib.crc32(self.settings.encode()):08x}" if self.settings else digest
 
 
 def weights_digest(module: nn.Module) -> str:
@@ -98,6 +101,7 @@ BASELINES = (
         _label_propagation,
         lambda n: n.encoder.backbone,
         compact_only=True,
+        settings=repr(PropagationSettings()),
     ),
     Method(
         "grabcut-flow",
