@@ -1,4 +1,11 @@
-"""Train a network: `python train.py --recipe compact --data CLIPS --out FOLDER`; see docs in libs/training."""
+"""Train a network, or go on with a run that was stopped or killed.
+
+    python train.py                            # a try on the bundled sample, from the shipped weights
+    python train.py --data clips:CLIPS --validation clips:OTHERS     # from ImageNet weights: how the shipped checkpoint was made
+    torchrun --nproc_per_node 4 train.py --recipe resnet50 ...       # several GPUs; the effective batch stays
+
+What a run consists of is described in libs/training/__init__.py; every recipe is a small file in libs/training/recipes.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +28,8 @@ from libs.training.recipe import RECIPES, load_recipe
 from libs.training.setup import build_network
 from libs.training.validation import validate_clips
 
+SAMPLE = f"davis:{Path(__file__).resolve().parent / 'dataset_torch' / 'sample' / 'DAVIS'}"
+
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
@@ -28,14 +37,14 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--recipe", choices=RECIPES, default="compact")
     kinds = "; ".join(f"{kind}:{what}" for kind, what in KINDS.items())
     parser.add_argument(
-        "--data", action="append", required=True, metavar="KIND:PATH[*WEIGHT]", help=f"a set, repeatable: {kinds}"
+        "--data",
+        action="append",
+        metavar="KIND:PATH[*WEIGHT]",
+        help=f"a set, repeatable (default: the sample): {kinds}",
     )
     parser.add_argument("--validation", metavar="KIND:PATH", help="the set that decides which weights are kept")
     parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        help="folder of the run; an unfinished run there is resumed",
+        "--out", type=Path, default=Path("workspace/training"), help="folder of the run; an unfinished one is resumed"
     )
     parser.add_argument("--start", help="checkpoint whose weights a new run starts from")
     parser.add_argument(
@@ -53,7 +62,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         default=0,
         help="stop after this time (0: at the recipe's end)",
     )
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if not options.data:
+        options.data, options.validation = [SAMPLE], options.validation or SAMPLE
+        options.start = options.start or "compact"  # the sample alone teaches little: go on from the shipped weights
+    return options
 
 
 def settings(pairs: list[str]) -> dict[str, int | float | str]:
