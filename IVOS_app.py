@@ -21,6 +21,8 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nstopped; everything is saved", file=sys.stderr)
     return 0
 
 

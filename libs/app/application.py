@@ -45,6 +45,7 @@ class AppSettings:
     prediction_cache_bytes: int = 256 << 20
     frame_cache_bytes: int = 256 << 20
     undo_steps: int = 100
+    upload_bytes: int = 512 << 20  # largest file that may be uploaded
 
 
 @dataclass
@@ -252,6 +253,9 @@ class Application:
                 self._end(job)
                 accepted.set_exception(error)
                 return
+            if not accepted.set_running_or_notify_cancel():  # whoever asked is gone
+                self._end(job)
+                return
             self.hub.publish("started", job=job.describe())
             accepted.set_result({"job": job.describe()})
             ending: Payload
@@ -302,7 +306,7 @@ class Application:
         video, job = self.video, self.job
         running = None if job is None else job.describe()
         if video is None:
-            return {"video": None, "job": running}
+            return {"video": None, "job": running, "upload_bytes": self.settings.upload_bytes}
         controller = video.controller
         frames, session, history = controller.frames, controller.session, controller.history
         undo, redo = history.undo_step, history.redo_step
@@ -332,6 +336,7 @@ class Application:
             "undo": None if undo is None else {"label": undo.label, "frame": undo.frame},
             "redo": None if redo is None else {"label": redo.label, "frame": redo.frame},
             "job": running,
+            "upload_bytes": self.settings.upload_bytes,
             "study": None if self.study is None else self.study.describe(),
         }
 

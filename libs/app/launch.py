@@ -58,6 +58,7 @@ def make_plan(config: Config) -> Plan:
         prediction_cache_bytes=config.prediction_cache_mb << 20,
         frame_cache_bytes=config.frame_cache_mb << 20,
         undo_steps=config.undo_steps,
+        upload_bytes=config.upload_limit_mb << 20,
     )
     return Plan(video, settings, sequence)
 
@@ -106,7 +107,7 @@ def serve(config: Config, segmenter: Segmenter) -> None:
             application.study = Study(plan.sequence, config.study_guidance, folder, truth=config.study_truth)
         if plan.video is not None:
             application.open(plan.video).result()
-        server = create_server(application, access, upload_limit=config.upload_limit_mb << 20)
+        server = create_server(application, access)
         _say(access, listener.getsockname()[1], application)
         settings = uvicorn.Config(
             server, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2

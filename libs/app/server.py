@@ -24,7 +24,7 @@ TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".s
 log = logging.getLogger("gis.app")
 
 
-def create_server(application: Application, access: Access, *, upload_limit: int) -> Guard:
+def create_server(application: Application, access: Access) -> Guard:
     """The ASGI application: the routes behind the guard."""
     server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     server.add_exception_handler(UserError, _user_error)
@@ -34,7 +34,7 @@ def create_server(application: Application, access: Access, *, upload_limit: int
     _picture_routes(server, application)
     _command_routes(server, application)
     add_transfer_routes(server, application, finished)
-    return Guard(server, access, upload_limit=upload_limit)
+    return Guard(server, access, upload_limit=application.settings.upload_bytes)
 
 
 async def _user_error(request: Request, error: Exception) -> Response:
@@ -49,7 +49,7 @@ async def _fault(request: Request, error: Exception) -> Response:
 
 async def finished(future: Future[Any]) -> Any:
     """Wait for the worker without holding up other requests."""
-    return await asyncio.wrap_future(future)
+    return await asyncio.shield(asyncio.wrap_future(future))  # a page that leaves takes no command with it
 
 
 async def read_json(request: Request) -> dict[str, Any]:

@@ -33,7 +33,11 @@ export async function post(address, payload) {
   return answer(await reach(address, options));
 }
 
-export async function upload(address, query, file) {
+// A file that is too large is refused here already: the server would break off the connection in the middle.
+export async function upload(address, query, file, limit) {
+  if (file.size > limit) {
+    throw new ServerError(`${file.name} has ${Math.ceil(file.size / 2 ** 20)} MB; the limit is ${Math.floor(limit / 2 ** 20)} MB (--upload-limit-mb).`, 413);
+  }
   const form = new FormData();
   form.append("file", file);
   return answer(await reach(`${address}?${new URLSearchParams(query)}`, { method: "POST", body: form }));

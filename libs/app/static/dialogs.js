@@ -67,7 +67,7 @@ async function openPath(path) {
 }
 
 async function uploadVideo(file) {
-  const answer = await enqueue(() => api.upload("/api/upload/video", {}, file));
+  const answer = await enqueue(() => api.upload("/api/upload/video", {}, file, store.state.upload_bytes));
   if (answer) element("open-dialog").close();
 }
 
@@ -78,7 +78,7 @@ element("open").onclick = () => {
 
 const masks = element("import-masks");
 masks.onchange = async () => {
-  if (masks.files[0]) await enqueue(() => api.upload("/api/upload/masks", ticket(), masks.files[0]));
+  if (masks.files[0]) await enqueue(() => api.upload("/api/upload/masks", ticket(), masks.files[0], store.state.upload_bytes));
   masks.value = "";
   element("open-dialog").close();
 };

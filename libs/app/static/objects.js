@@ -159,7 +159,7 @@ export async function addObject() {
 
 export function importMask(file) {
   const frame = store.frame;
-  return enqueue(() => upload("/api/upload/mask", { ...ticket(), frame }, file));
+  return enqueue(() => upload("/api/upload/mask", { ...ticket(), frame }, file, store.state.upload_bytes));
 }
 
 const input = document.getElementById("import-mask");

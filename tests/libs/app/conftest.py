@@ -31,7 +31,7 @@ def videos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def application(videos: Path) -> Iterator[Application]:
-    application = Application(make_segmenter(), AppSettings(Folders([videos])))
+    application = Application(make_segmenter(), AppSettings(Folders([videos]), upload_bytes=1 << 20))
     application.open(videos / "squares").result()
     yield application
     application.close()
@@ -39,5 +39,5 @@ def application(videos: Path) -> Iterator[Application]:
 
 @pytest.fixture
 def client(application: Application) -> TestClient:
-    guard = create_server(application, Access("127.0.0.1", 8000), upload_limit=1 << 20)
+    guard = create_server(application, Access("127.0.0.1", 8000))
     return TestClient(guard, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ from libs.app.server import create_server
 TOKEN = "a token of some length"
 
 
-def client_of(application: Application, access: Access, address: str, **options) -> TestClient:
-    guard = create_server(application, access, upload_limit=options.pop("upload_limit", 1 << 20))
+def client_of(application: Application, access: Access, address: str) -> TestClient:
+    guard = create_server(application, access)
     return TestClient(guard, base_url=address, raise_server_exceptions=False, follow_redirects=False)
 
 
@@ -207,7 +208,8 @@ def test_no_file_but_the_pages_own_is_served(client, path):
 
 
 def test_large_bodies_are_refused_whether_announced_or_not(application):
-    client = client_of(application, Access("127.0.0.1", 8000), "http://127.0.0.1:8000", upload_limit=10_000)
+    application.settings = replace(application.settings, upload_bytes=10_000)
+    client = client_of(application, Access("127.0.0.1", 8000), "http://127.0.0.1:8000")
     answer = client.post("/api/upload/mask?frame=0", files={"file": ("m.png", b"x" * 20_000)})
     assert answer.status_code == 413 and "larger than" in answer.json()["error"]
 

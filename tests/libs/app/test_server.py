@@ -148,6 +148,20 @@ def test_a_fault_in_a_run_is_told_and_the_server_goes_on(client, application, mo
     assert send(client, "segment", frame=5).status_code == 200
 
 
+def test_a_page_that_leaves_before_its_run_began_leaves_no_job_behind(client, application):
+    draw(client, 5, 1)
+    state, gate = state_of(client), threading.Event()
+    application._worker.submit(gate.wait, 20)  # the worker is busy, so the run waits in the queue
+    accepted = application.run({"session": state["session"], "revision": state["revision"]})
+    assert accepted.cancel()
+    gate.set()
+    wait(application)
+    assert state_of(client)["predicted"] == 0
+    assert send(client, "run").status_code == 200
+    wait(application)
+    assert state_of(client)["predicted"] == 12
+
+
 NONSENSE = [
     ("post", "/api/commands/mark", {}),
     ("post", "/api/commands/mark", {"frame": 99, "mark": {"kind": "click", "object_id": 1, "points": [[0.5, 0.5]]}}),
@@ -226,8 +240,8 @@ def test_without_a_video_every_request_says_so(videos):
     from tests.libs.app.stand_in import make_segmenter
 
     application = Application(make_segmenter(), AppSettings(Folders([videos])))
-    client = TestClient(create_server(application, Access("127.0.0.1", 1), upload_limit=1), base_url="http://localhost")
-    assert client.get("/api/state").json() == {"video": None, "job": None}
+    client = TestClient(create_server(application, Access("127.0.0.1", 1)), base_url="http://localhost")
+    assert client.get("/api/state").json()["video"] is None
     for path in ("/api/scores", "/api/frames/0", "/api/masks/0", "/api/annotations/0"):
         assert "no video is open" in client.get(path).json()["error"]
     assert client.post("/api/commands/undo", json={}).status_code == 422
