@@ -167,6 +167,11 @@ class Segmenter:
         with self._compute():
             result, record, probabilities = self._annotated_frame(session, annotation)
         state = session.state
+        for earlier in {m.frame for m in state.memory} - {annotation.frame}:
+            # No direction starts from these again, so they need no more than any other frame (see below).
+            kept = state.predictions.get(earlier)
+            if type(kept) is Prediction and kept.format != self.options.storage:
+                state.predictions[earlier] = Prediction.pack(kept.unpack(), kept.object_ids, self.options.storage)
         state.base_predictions = dict(state.predictions)
         state.rounds.append(Round(len(state.rounds) + 1, annotation, session.object_ids))
         if not self.options.repeat_memory:

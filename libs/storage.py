@@ -19,8 +19,9 @@ class Prediction:
     """Probabilities of one frame, packed; immutable, so that sessions share them between snapshots.
 
     `float32` keeps every bit.  `uint16` and `uint8` keep the objects in fixed point (steps of 1/65535 or 1/255; the
-    background is what remains to 1) and deflate them: a 480x854 frame with three objects takes tens of kilobytes
-    instead of 7 MB, because most pixels are certain.  At `uint16` an object's probability moves by at most 8e-6, the
+    background is what remains to 1), take differences between neighbouring pixels and deflate those: a 480x854 frame
+    with three objects takes 0.4 MB where the network is everywhere a little undecided, and tens of kilobytes where most
+    pixels are certain, instead of 7 MB.  At `uint16` an object's probability moves by at most 8e-6, the
     background's by that times the number of objects: the size of the noise of another thread count.
     """
 
@@ -38,9 +39,7 @@ class Prediction:
             return cls(object_ids, size, storage, array.tobytes())
         levels, kind = (65535, np.uint16) if storage == "uint16" else (255, np.uint8)
         fixed = (array[1:] * np.float32(levels) + np.float32(0.5)).astype(kind)
-        if storage == "uint16":  # high bytes first, then low ones: each half deflates better than the two mixed
-            fixed = np.stack([(fixed >> 8).astype(np.uint8), (fixed & 255).astype(np.uint8)])
-        return cls(object_ids, size, storage, zlib.compress(fixed.tobytes(), 1))
+        return cls(object_ids, size, storage, _deflate(fixed))
 
     def without(self, object_id: int) -> Prediction:
         """The same data with one object forgotten: `unpack` gives its share to the background.  Costs nothing."""
@@ -59,12 +58,8 @@ class Prediction:
             array = np.frombuffer(self.data, np.float32).reshape(1 + count, height, width)
             own = torch.from_numpy(array.copy())
         else:
-            raw = np.frombuffer(zlib.decompress(self.data), np.uint8)
-            if self.format == "uint16":
-                high, low = raw.reshape(2, count, height, width)
-                fixed, levels = (high.astype(np.int32) << 8) | low, 65535
-            else:
-                fixed, levels = raw.reshape(count, height, width).astype(np.int32), 255
+            levels, kind = (65535, np.uint16) if self.format == "uint16" else (255, np.uint8)
+            fixed = _inflate(self.data, (count, height, width), kind).astype(np.int32)
             background = np.maximum(levels - fixed.sum(axis=0, keepdims=True), 0)
             own = torch.from_numpy(np.concatenate([background, fixed]).astype(np.float32) / np.float32(levels))
         if object_ids is None or object_ids == self.object_ids:
@@ -75,3 +70,34 @@ class Prediction:
             target = object_ids.index(object_id) + 1 if object_id in object_ids else 0
             out[target] += own[channel]
         return out
+
+
+def _deflate(fixed: np.ndarray) -> bytes:
+    """O x H x W of uint16 or uint8, losslessly; `fixed` is not needed afterwards.
+
+    Probabilities are smooth (networks upsample them), so the mixed second difference is mostly near 0.  Differences wrap
+    round; 128 is added, so that the small negative ones have the same high byte as the small positive ones.
+    """
+    rows = fixed.copy()
+    rows[:, :, 1:] -= fixed[:, :, :-1]
+    both = rows.copy()
+    both[:, 1:] -= rows[:, :-1]
+    if both.dtype == np.uint16:  # high bytes first, then low ones: each half deflates better than the two mixed
+        both += 128
+        both = np.stack([(both >> 8).astype(np.uint8), (both & 255).astype(np.uint8)])
+    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
+    return packer.compress(both.tobytes()) + packer.flush()
+
+
+def _inflate(data: bytes, shape: tuple[int, int, int], kind: type[np.unsignedinteger]) -> np.ndarray:
+    """What `_deflate` was given."""
+    raw = np.frombuffer(zlib.decompress(data), np.uint8)
+    if kind is np.uint16:
+        high, low = raw.reshape(2, *shape)
+        fixed = (high.astype(np.uint16) << np.uint16(8)) | low
+        fixed -= np.uint16(128)
+    else:
+        fixed = raw.reshape(shape).copy()
+    np.cumsum(fixed, axis=1, dtype=kind, out=fixed)
+    np.cumsum(fixed, axis=2, dtype=kind, out=fixed)
+    return fixed

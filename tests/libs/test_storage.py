@@ -34,3 +34,19 @@ def test_unknown_objects_are_absent_and_dropped_ones_background():
     torch.testing.assert_close(kept[0], given[0] + given[1])
     torch.testing.assert_close(kept[1], given[2])
     assert kept[2].max() == 0
+
+
+@pytest.mark.parametrize("storage, levels", [("uint16", 65535), ("uint8", 255)])
+def test_fixed_point_numbers_come_back_exactly(storage, levels):
+    steps = torch.randint(0, levels + 1, (2, 7, 9), generator=torch.Generator().manual_seed(1)).float() / levels / 2
+    given = torch.cat([1 - steps.sum(dim=0, keepdim=True), steps])
+    once = Prediction.pack(given, (1, 2), storage)
+    again = Prediction.pack(once.unpack(), (1, 2), storage)
+    assert again.data == once.data
+    torch.testing.assert_close(once.unpack()[1:], given[1:], atol=0.51 / levels, rtol=0)
+
+
+def test_smooth_probabilities_take_a_third_of_their_bytes():
+    ramp = torch.linspace(0.1, 0.3, 200)[:, None] * torch.linspace(0.5, 1, 300)[None]
+    packed = Prediction.pack(torch.stack([1 - ramp, ramp]), (1,), "uint16")
+    assert len(packed.data) < 2 * ramp.numel() / 3
