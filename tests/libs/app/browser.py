@@ -79,9 +79,9 @@ class User:
     def look(self, expression: str):
         return self.page.evaluate(expression)
 
-    def wait(self, expression: str) -> None:
+    def wait(self, expression: str, *, patience: float = PATIENCE) -> None:
         """Until an expression is true.  (The page's own rules forbid waiting inside it: no eval.)"""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + patience
         while not self.look(f"Boolean({expression})"):
             assert time.monotonic() < end, (
                 f"never became true: {expression}; {self.look('JSON.stringify(gis.store.state)')}"
@@ -125,7 +125,7 @@ class User:
     def run(self) -> None:
         revision = self.look("gis.store.state.revision")
         self.press("r")
-        self.wait(f"gis.store.state.revision > {revision} && !gis.store.state.job")
+        self.wait(f"gis.store.state.revision > {revision} && !gis.store.state.job", patience=20 * PATIENCE)
         self.ready()
 
     def mask(self) -> np.ndarray:
