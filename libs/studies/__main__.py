@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -42,6 +42,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=None,
         help="play only these of the studies' methods, separated by commas; the page shows all",
     )
+    add("--policies", default=None, help="play only these of the studies' policies, separated by commas")
     add("--sequences", default=None, help="only these, separated by commas; the page shows all that is kept")
     add("--max-frames", type=int, default=None, help="only the first N frames of each video")
     add("--rounds", type=int, default=8)
@@ -84,16 +85,23 @@ def study(options: argparse.Namespace, argv: Sequence[str]) -> Path:
     network = checkpoints.load_network(options.checkpoint).to(device.choose_device(options.device))
     runner = Runner(network, folder, rounds=options.rounds, say=lambda line: print(line, flush=True))
     tasks = tasks_for(network, studies, random=options.random, random_four=options.random_four)
-    if methods := _names(options.methods):
-        if unknown := [m for m in methods if m not in {t.method.name for t in tasks}]:
-            raise UserError(f"these studies have no method {unknown[0]!r} for this network.")
-        tasks = [t for t in tasks if t.method.name in methods]
+    tasks = only(tasks, _names(options.methods), lambda task: task.method.name)
+    tasks = only(tasks, _names(options.policies), lambda task: task.policy.name)
     if not options.page_only:
         deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
         runner.run(chosen, tasks, deadline=deadline)
     found = kept(runner, plans)
     shown = [p for p in plans if p.sequence.name in found.get(p.dataset, {})]
     return write_page(options.out, found, about(options, shown, argv))
+
+
+def only(tasks: list[Task], names: list[str] | None, name_of: Callable[[Task], str]) -> list[Task]:
+    """The tasks with one of these names; all without names.  Raises `UserError` for a name that no task has."""
+    if names is None:
+        return tasks
+    if unknown := [n for n in names if n not in {name_of(t) for t in tasks}]:
+        raise UserError(f"these studies have no run {unknown[0]!r} for this network.")
+    return [t for t in tasks if name_of(t) in names]
 
 
 def recorded(folder: Path, roots: Sequence[DataRoot]) -> list[str]:

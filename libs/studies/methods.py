@@ -101,7 +101,7 @@ BASELINES = (
         _label_propagation,
         lambda n: n.encoder.backbone,
         compact_only=True,
-        settings=repr(PropagationSettings()),
+        settings=f"GrabCut later, {PropagationSettings()}",
     ),
     Method(
         "grabcut-flow",

@@ -140,17 +140,23 @@ def _baseline_words(curves: Sequence[Curve]) -> str:
             ahead = [bool((mine[0].rounds > r.rounds).all()) for r in rivals]
             which = "both baselines" if len(rivals) == 2 else rivals[0].title
             out.append(f"{policy}: {'' if all(ahead) else 'not '}ahead of {which} in every round")
-    return f"<p>{escape('; '.join(out))}. {len(curves[0].videos)} videos.</p>" if out else ""
+    return f"<p>{escape('; '.join(out))}.</p>" if out else ""
 
 
 def _curve_table(curves: Sequence[Curve], *, against_first: bool = False) -> str:
     rounds = range(1, len(curves[0].rounds) + 1)
-    heads = [Cell("J&amp;F in round", "text"), Cell("frame by", "text"), *(Cell(str(r)) for r in rounds), Cell("area")]
+    heads = [
+        Cell("J&amp;F in round", "text"),
+        Cell("frame by", "text"),
+        *(Cell(str(r)) for r in rounds),
+        Cell("area"),
+        Cell("videos"),
+    ]
     heads += [Cell("area − the network's")] if against_first else []
     rows = []
     for c in curves:
         cells = [text_cell(c.title), text_cell(c.policy), *(number_cell(v, digits=3) for v in c.rounds)]
-        cells.append(number_cell(c.area, digits=3))
+        cells += [number_cell(c.area, digits=3), Cell(str(len(c.videos)))]
         if against_first:
             cells.append(number_cell(None if c is curves[0] else c.area - curves[0].area, digits=4, sign=True))
         rows.append(("main" if c.method == NETWORK else "", cells))

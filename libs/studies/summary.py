@@ -141,13 +141,13 @@ def _title(methods: Sequence[Method], name: str) -> str:
 
 
 def _baselines(runs: Mapping[str, VideoRuns]) -> tuple[Curve, ...]:
-    policies = (ORACLE, "RS4")
-    names = [(NETWORK, p) for p in policies] + [(m.name, p) for p in policies for m in BASELINES]
-    names = _present(runs, names)
-    if {n for n, _ in names} <= {NETWORK}:
-        return ()
-    wanted = [(n, "the network" if n[0] == NETWORK else _title(BASELINES, n[0])) for n in names]
-    return curves(runs, wanted)
+    """Of each policy the videos that all methods have played with it."""
+    found: list[Curve] = []
+    for policy in (ORACLE, "RS4"):
+        names = _present(runs, [(NETWORK, policy), *((m.name, policy) for m in BASELINES)])
+        if len(names) > 1:
+            found += curves(runs, [(n, "the network" if n[0] == NETWORK else _title(BASELINES, n[0])) for n in names])
+    return tuple(found)
 
 
 def _attention(runs: Mapping[str, VideoRuns]) -> tuple[Curve, ...]:

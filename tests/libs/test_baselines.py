@@ -9,8 +9,8 @@ import torch
 
 from dataset_torch.frames import ArrayFrames
 from libs.baselines.confidence import confidence, hard_logit
-from libs.baselines.grabcut_flow import GrabCutFlow, box_around, cut_out, warp_masks
-from libs.baselines.label_propagation import LabelPropagation, PropagationSettings, near, quarters, rivals
+from libs.baselines.grabcut_flow import GrabCutFlow, box_around, cut_out, warp_masks, with_rivals
+from libs.baselines.label_propagation import LabelPropagation, PropagationSettings, near, quarters
 from libs.interactions import FrameAnnotation, Scribble
 from libs.segmenter import Segmenter, SegmenterOptions
 from networks.compact.backbone import EfficientNetLite0
@@ -116,10 +116,13 @@ def test_quarters_are_the_means_of_a_cells_quarters():
     assert quarters(mask)[0, :, 0].t().tolist() == [[0, 1, 0, 0], [0, 0, 0.5, 0]]
 
 
-def test_rivals_are_the_other_objects_strokes():
-    strokes = torch.tensor([[[1.0, 0]], [[0, 1.0]], [[0.5, 0]]])
-    assert rivals(strokes).tolist() == [[[0.5, 1]], [[1, 0]], [[1, 1]]]
-    assert rivals(strokes[:1]).tolist() == [[[0, 0]]]
+def test_rivals_strokes_count_as_negative():
+    planes = np.zeros((2, 3, 1, 3), np.float32)
+    planes[0, 1, 0] = 1, 0, 0
+    planes[1, 1, 0] = 0, 0.5, 0
+    planes[1, 2, 0] = 0, 0, 1
+    assert with_rivals(planes)[:, 2, 0].tolist() == [[0, 0.5, 0], [1, 0, 1]]
+    assert np.array_equal(with_rivals(planes)[:, :2], planes[:, :2])
 
 
 def test_near_is_a_square_window():
