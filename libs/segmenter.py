@@ -54,7 +54,7 @@ class SegmenterOptions:
     output_interpolation: Literal["bilinear", "nearest"] = "bilinear"  # back to the original size; published: nearest
     guidance: GuidanceOptions = PUBLISHED  # how RS1 and RS4 propose frames (see libs.guidance)
     storage: StorageFormat = "uint16"  # how probabilities are kept between frames (see libs.storage.Prediction)
-    feature_budget_bytes: int = 1536 << 20  # frame features kept over rounds; on a GPU this is GPU memory
+    feature_budget_bytes: int = 1 << 30  # frame features kept over rounds; on a GPU this is GPU memory
     feature_spill: Spill = "none"  # where features beyond the budget go, in half precision; none: encoded again
     feature_spill_bytes: int = 8 << 30  # how much may go there
     frames_ahead: int = 2  # frames read and resized ahead of the network in a thread; 0 = none

@@ -187,7 +187,10 @@ class Session:
 
     def masks(self) -> np.ndarray:
         """uint8 F x H x W of object ids, all frames."""
-        return np.stack([self.mask(frame) for frame in range(len(self.frames))])
+        masks = np.empty((len(self.frames), self.geometry.height, self.geometry.width), np.uint8)
+        for frame in range(len(self.frames)):
+            masks[frame] = self.mask(frame)
+        return masks
 
     def working_mask(self, frame: int) -> np.ndarray | None:
         """uint8 h x w of ids at the working size, which the interaction planes are drawn at; `None` if unpredicted."""

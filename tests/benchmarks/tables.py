@@ -1,0 +1,167 @@
+"""The results as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+FLOORS = {  # (part, annotated frames) -> objects -> how many times faster than the plain transcription at least
+    ("first", 1): {1: 1.3, 3: 2.0, 10: 2.5},
+    ("later", 1): {1: 2.0, 3: 3.0, 10: 3.5},
+    ("later", 3): {1: 2.0, 3: 3.0, 10: 3.5},
+}
+Record = dict[str, Any]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Three digits are all that such a figure can bear."""
+    return "" if seconds is None else f"{1000 * seconds:.3g}" if seconds < 1 else f"{1000 * seconds:.0f}"
+
+
+def page(results: dict[str, Any]) -> str:
+    """The whole page, from what is in the JSON file."""
+    parts = [
+        "# Speed and memory\n",
+        "Made by `make bench` (`python -m tests.benchmarks`); the figures are in `bench.json` beside this file.\n",
+        "`plain` is the plain transcription of the published computation (`tests/benchmarks/plain.py`): no cache, every "
+        "object on its own, dense attention. It and ours take turns in one process. *First round*: nothing is cached, "
+        "every frame is encoded. *Later rounds*: frame features are cached. Times are per propagated frame, reading, "
+        "storing and all; the annotated frame is not among them. The published network has the golden random weights, "
+        "on which its time does not depend.\n",
+    ]
+    sections = {"speed": _speed, "switches": _switches, "scaling": _scaling, "memory": _memory}
+    for name, section in sections.items():
+        if name in results:
+            parts += section(results[name])
+    return "\n".join(parts)
+
+
+def _conditions(section: Record) -> str:
+    m = section["machine"]
+    busy = "nothing else was running" if m["load"] < 1.5 else "other work was running: single times are too long"
+    return (
+        f"{section['date']}, `{section['command']}`: {m['processor']}, {m['cores']} cores, {m['threads']} threads, "
+        f"PyTorch {m['torch']}, Python {m['python']}; load at the start {m['load']} ({busy}).\n"
+    )
+
+
+def _speed(section: Record) -> list[str]:
+    rows = section["rows"]
+    published = [r for r in rows if r["plain"] is not None]
+    out = ["## Published network against the plain transcription\n", _conditions(section)]
+    if published:
+        cells = []
+        for row in published:
+            case = row["case"]
+            for kind in ("first", "later"):
+                floor = FLOORS.get((kind, case["annotated_frames"]), {}).get(case["objects"])
+                wall = row["plain"]["wall"] / row[kind]["wall"]
+                processor = row["plain"]["processor"] / row[kind]["processor"]
+                agreement = row["agreement"]
+                cells.append(
+                    (
+                        f"{case['height']}x{case['width']}",
+                        case["objects"],
+                        case["annotated_frames"],
+                        kind,
+                        milliseconds(row["plain"]["wall"]),
+                        milliseconds(row[kind]["wall"]),
+                        f"**{wall:.2f}**",
+                        f"{processor:.2f}",
+                        "" if floor is None or case["height"] != 480 else floor,
+                        "" if agreement is None else f"{100 * agreement:.3f} %",
+                    )
+                )
+        header = ("size", "objects", "annotated", "round", "plain ms", "ours ms", "ratio", "ratio of processor time")
+        out.append(table((*header, "floor", "same labels"), cells))
+        out.append(
+            "Where `same labels` is empty, objects beyond three are copies and plain's time is that of three, scaled (it "
+            "computes one object after the other).\n"
+        )
+    out.append("## Milliseconds per frame\n")
+    cells = []
+    for row in rows:
+        case, first, later = row["case"], row["first"], row["later"]
+        cells.append(
+            (
+                case["architecture"],
+                f"{case['height']}x{case['width']}",
+                case["objects"],
+                case["annotated_frames"],
+                milliseconds(first["wall"]),
+                milliseconds(later["wall"]),
+                f"{1 / first['wall']:.3g}",
+                f"{1 / later['wall']:.3g}",
+                milliseconds(row["annotate"]),
+                f"{row['peak_megabytes']:.0f}",
+            )
+        )
+    header = ("network", "size", "objects", "annotated", "first round", "later", "frames/s first", "frames/s later")
+    out.append(table((*header, "annotated frame", "peak MB"), cells))
+    out.append("## By part, later rounds (the encoder: first round), milliseconds\n")
+    for architecture in dict.fromkeys(r["case"]["architecture"] for r in rows):
+        own = [r for r in rows if r["case"]["architecture"] == architecture]
+        names = list(dict.fromkeys(n for r in own for n in (*r["parts_first"], *r["parts_later"])))
+        cells = []
+        for row in own:
+            case = row["case"]
+            parts = {**row["parts_first"], **row["parts_later"]}
+            other = row["later"]["wall"] - sum(row["parts_later"].values())
+            name = f"{case['height']}x{case['width']}, {case['objects']} objects, {case['annotated_frames']} annotated"
+            cells.append((name, *(milliseconds(parts.get(n)) for n in names), milliseconds(other)))
+        out.append(table((architecture, *names, "other"), cells))
+    return out
+
+
+def _switches(section: Record) -> list[str]:
+    out = [
+        "## Each optimisation on and off\n",
+        _conditions(section),
+        "Time relative to the default, which takes turns with each; above 1 = the default is faster. `same labels`: "
+        "share of pixels on which the masks agree.\n",
+    ]
+    for group in section["rows"]:
+        cells = [
+            (s["name"], f"{s['first']:.2f}", f"{s['later']:.2f}", f"{100 * s['same_pixels']:.3f} %")
+            for s in group["switches"]
+        ]
+        out.append(table((group["case"], "first round", "later rounds", "same labels"), cells))
+    return out
+
+
+def _scaling(section: Record) -> list[str]:
+    out = ["## Scaling\n", _conditions(section), "Milliseconds per frame.\n"]
+    for curve in dict.fromkeys(p["curve"] for p in section["rows"]):
+        points = [p for p in section["rows"] if p["curve"] == curve]
+        cells = [(p["x"], milliseconds(p["first"]), milliseconds(p["later"])) for p in points]
+        out.append(table((curve, "first round", "later rounds"), cells))
+    return out
+
+
+def _memory(section: Record) -> list[str]:
+    cells = [
+        (
+            r["frames"],
+            f"{r['height']}x{r['width']}",
+            r["objects"],
+            r["rounds"],
+            f"{r['peak_megabytes']:.0f}",
+            f"{r['features_megabytes']:.0f}",
+            f"{r['predictions_megabytes']:.0f}",
+            f"{r['masks_megabytes']:.0f}",
+        )
+        for r in section["rows"]
+    ]
+    return [
+        "## Memory of a session, default settings\n",
+        _conditions(section),
+        "Megabytes beyond what was in use before the session was opened, with a stand-in that keeps what the published "
+        "network keeps; the network's own needs while it works (`peak MB` above) come on top.\n",
+        table(("frames", "size", "objects", "rounds", "peak", "features", "predictions", "masks asked for"), cells),
+    ]
