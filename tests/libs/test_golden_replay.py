@@ -4,6 +4,8 @@ Allowed against the recording (tests/data/golden says why): 8 mask pixels a roun
 R-score, 3e-5 in the probabilities (2.3e-5 of noise plus what packing them as 16-bit numbers adds).
 """
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ import torch
 from dataset_torch.frames import ImageFolder
 from libs.interactions import FrameAnnotation, Scribble
 from libs.segmenter import Segmenter, SegmenterOptions
+from networks.inference import prepare_for_inference
 from tests.golden import FOLDER, golden_json, loop_scribbles
 
 CASES = [
@@ -27,12 +30,21 @@ CASES = [
 
 @pytest.mark.parametrize("configuration, sequence, num_rounds", CASES)
 def test_replay(golden_network, configuration, sequence, num_rounds):
+    replay(golden_network, configuration, sequence, num_rounds)
+
+
+def test_replay_as_the_evaluations_run_it(golden_network):
+    """With batch norm folded and the faster convolutions; nothing may be bought with a changed result."""
+    replay(prepare_for_inference(copy.deepcopy(golden_network)), "RS1_J_AND_F", "gold-three", 2)
+
+
+def replay(network, configuration, sequence, num_rounds):
     recorded = np.load(FOLDER / "e2e" / f"{configuration}.npz")
     record = golden_json(f"e2e/{configuration}.json")
     masks, scores = recorded[f"{sequence}/masks"], recorded[f"{sequence}/scores"]
     probabilities, planes = recorded[f"{sequence}/prob_strided"], recorded[f"{sequence}/interaction"]
     frames = ImageFolder(FOLDER / "e2e" / "DAVIS" / "JPEGImages" / "480p" / sequence)
-    segmenter = Segmenter(golden_network, options=SegmenterOptions.for_network(golden_network, wrap_scribbles=True))
+    segmenter = Segmenter(network, options=SegmenterOptions.for_network(network, wrap_scribbles=True))
     session = segmenter.open(frames, object_ids=range(1, planes.shape[1] + 1))
     rounds = record["sequences"][sequence]["rounds"][:num_rounds]
     for index, (expected, (frame, lines)) in enumerate(
