@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from dataset_torch.frames import FrameSource
+from libs.interactions import FrameAnnotation
 from libs.reports import drawing
 from libs.reports.drawing import ACCENT, INK, MUTED, PAPER, PROPOSED
 from libs.reports.records import RoundRecord, SampleRecord, Variant
@@ -75,13 +77,18 @@ def round_sheet(
     draw = ImageDraw.Draw(sheet)
     draw.text((8, 8), f"Round {record.round}", font=drawing.font(15, bold=True), fill=INK)
     images = {f: frames.read(f) for f in shown}
+    # Coloured by place, not by id: ids 2 and 9 would share a colour, 1 and 2 never do.
+    places = np.zeros(256, np.uint8)
+    for place, object_id in enumerate(sample.object_ids, 1):
+        places[object_id] = place
     for row, (label, stack) in enumerate(rows):
         top = _HEAD + row * (tile_height + _GAP)
         draw.multiline_text((8, top + tile_height // 2 - 14), label, font=drawing.font(13), fill=MUTED)
         for column, frame in enumerate(shown):
-            tile = drawing.overlay_tile(images[frame], None if stack is None else stack[frame], tile_height, tile_width)
+            mask = None if stack is None else places[stack[frame]]
+            tile = drawing.overlay_tile(images[frame], mask, tile_height, tile_width)
             if row == 0 and frame == record.annotated_frame and record.annotation is not None:
-                tile = drawing.draw_annotation(tile, record.annotation)
+                tile = drawing.draw_annotation(tile, _renumbered(record.annotation, places))
             sheet.paste(Image.fromarray(tile), (_LEFT + column * (tile_width + _GAP), top))
     for column, frame in enumerate(shown):
         _label_column(draw, sample, record, frame, _LEFT + column * (tile_width + _GAP), tile_width, height)
@@ -89,6 +96,13 @@ def round_sheet(
     out = np.full((sheet.height + strip.shape[0], sheet.width, 3), 255, np.uint8)
     out[: sheet.height], out[sheet.height :] = np.asarray(sheet), strip
     return out
+
+
+def _renumbered(annotation: FrameAnnotation, numbers: np.ndarray) -> FrameAnnotation:
+    """The annotation with `numbers[id]` in place of every id."""
+    scribbles = tuple(replace(s, object_id=int(numbers[s.object_id])) for s in annotation.scribbles)
+    clicks = tuple(replace(c, object_id=int(numbers[c.object_id])) for c in annotation.clicks)
+    return replace(annotation, scribbles=scribbles, clicks=clicks)
 
 
 def strip_plot(sample: SampleRecord, record: RoundRecord, *, width: int = SHEET_WIDTH, height: int = 170) -> np.ndarray:

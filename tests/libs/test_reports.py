@@ -450,6 +450,24 @@ def test_the_annotated_the_worst_and_the_proposed_frames_are_shown() -> None:
         assert len(set(found)) == 9 and {frame, 13} <= set(found)
 
 
+def test_objects_are_coloured_by_place_so_that_distant_ids_differ() -> None:
+    frames = ArrayFrames(np.zeros((2, 40, 60, 3), np.uint8))
+    masks = np.zeros((2, 40, 60), np.uint8)
+    masks[:, :20], masks[:, 20:] = 2, 9  # the palette repeats after seven colours
+    low, high = (
+        pictures.round_sheet(
+            replace(sample(), object_ids=ids, rounds=()),
+            round_record(1, [[0.5, 0.5], [0.5, 0.5]], annotation=None, candidates=None),
+            frames=frames,
+            masks=np.where(masks == 2, ids[0], ids[1]).astype(np.uint8),
+            previous_masks=None,
+            ground_truth=None,
+        )
+        for ids in ((1, 2), (2, 9))
+    )
+    assert (low == high).all()
+
+
 def test_strokes_are_drawn_where_they_were_given() -> None:
     image = np.full((100, 200, 3), 90, np.uint8)
     annotation = FrameAnnotation(
