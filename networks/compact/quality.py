@@ -70,6 +70,9 @@ class QualityHead(nn.Module):
         quality_logit = counted + self.frame(pooled)[:, 0].float()  # O
         reliability = right.prod(dim=0, keepdim=True)  # 1 x 1 x h x w
         union = p.amax(0, keepdim=True)
-        covered = (union * reliability).sum() / (union.sum() + 0.1)
-        score = 0.5 * (torch.sigmoid(quality_logit).mean() + covered)
+        # Expected J of the union of the objects: right foreground over foreground and missed foreground.  Beside the
+        # predicted J, which knows typical sequences, it reacts to what is wrong in this very frame.
+        missed = (1 - reliability) * (1 - union)
+        expected = ((union * reliability).sum() + 0.1) / ((union + missed).sum() + 0.1)
+        score = 0.5 * (torch.sigmoid(quality_logit).mean() + expected)
         return Quality(logit, quality_logit, reliability, score)
