@@ -123,7 +123,7 @@ class VideoFile(FrameSource):
             raise UserError(f"{self.path} cannot be decoded as a video. Convert it, for example to H.264 MP4.")
         self.height, self.width = frame.shape[:2]
         self._capacity = max(4, cache_bytes // frame.nbytes)
-        self._position = 1
+        self._position, self._last = 1, 0  # of the decoder; the frame that was read last
         self._store(0, frame)
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.frames_per_second = rate if 1 <= rate <= 1000 else FrameSource.frames_per_second
@@ -183,12 +183,15 @@ class VideoFile(FrameSource):
     def _read(self, index: int) -> np.ndarray:
         if index in self._cache:
             self._cache.move_to_end(index)
+            self._last = index
             return self._cache[index]
-        if index < self._position - 1 or self._position < 0:
+        run = min(self._capacity - 1, 24)
+        if 0 < self._last - index <= 2 * run:
             # Going backwards: decode a run that ends at `index`, so that the next frames wanted are in the cache.
-            for i in range(max(0, index - min(self._capacity - 1, 24)), index):
+            for i in range(max(0, index - run), index):
                 if i not in self._cache:
                     self._decode(i)
+        self._last = index
         image = self._decode(index)
         if image is None:
             raise UserError(

@@ -18,6 +18,7 @@ import io
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +73,8 @@ def correct(user: User, sequence: DavisSequence, frame: int, masks: np.ndarray) 
     return drawn
 
 
-def annotate(sequence: DavisSequence, guidance: str, rounds: int, arguments: list[str]) -> list[dict]:
-    """One session in the browser; returns a row per round."""
-    rows: list[dict] = []
+def annotate(sequence: DavisSequence, guidance: str, rounds: int, arguments: list[str]) -> Iterator[dict]:
+    """One session in the browser; a row per round."""
     truth = sequence.ground_truth()
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         video = str(sequence.frame_files[0].parent)
@@ -99,12 +99,10 @@ def annotate(sequence: DavisSequence, guidance: str, rounds: int, arguments: lis
                 masks = masks_of(user, server.address, len(truth))
                 j = jaccard(truth, masks, sequence.object_ids).mean(axis=1)
                 row = {"sequence": sequence.name, "guidance": guidance, "round": number, "frame": frame}
-                rows.append({**row, "strokes": strokes, "J": f"{j.mean():.4f}", "seconds": f"{seconds:.1f}"})
-                print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), flush=True)
+                yield {**row, "strokes": strokes, "J": f"{j.mean():.4f}", "seconds": f"{seconds:.1f}"}
             user.close()
         finally:
             server.kill()
-    return rows
 
 
 def main() -> int:
@@ -118,15 +116,16 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("results/app"))
     options = parser.parse_args()
     sequence = open_davis(options.davis_root, sequences=[options.sequence]).sequences[0]
-    rows = []
-    for guidance in options.guidance.split(","):
-        rows += annotate(sequence, guidance, options.rounds, ["--checkpoint", options.checkpoint])
-    buffer = io.StringIO()
     identity = sha256(resolve(options.checkpoint))[:12]
-    writer = csv.DictWriter(buffer, [*rows[0], "checkpoint"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**row, "checkpoint": identity} for row in rows)
-    write_atomic(options.out / f"scripted_user_{sequence.name}.csv", buffer.getvalue())
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    for guidance in options.guidance.split(","):
+        for row in annotate(sequence, guidance, options.rounds, ["--checkpoint", options.checkpoint]):
+            print(" ".join(f"{k}={v}" for k, v in row.items()), flush=True)
+            if not buffer.getvalue():
+                writer.writerow([*row, "checkpoint"])
+            writer.writerow([*row.values(), identity])
+            write_atomic(options.out / f"scripted_user_{sequence.name}.csv", buffer.getvalue())  # as far as it is
     return 0
 
 
