@@ -40,7 +40,8 @@ class Config:
     device: str = "auto"  # auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1, mps
     precision: Literal["float32", "bfloat16", "float16"] = "float32"  # arithmetic of the network
     threads: int = 0  # CPU threads; 0 = as many as there are cores
-    compile: bool = False  # let torch.compile make code for the propagation; needs a C++ compiler, minutes to warm up
+    flex_attention: bool = False  # published network: the transfer through PyTorch's flex attention, for CUDA
+    compile: bool = False  # let torch.compile make code for the network; needs a C++ compiler, minutes to warm up
 
     # Results
     results_dir: Path = ROOT / "results"  # every run gets a folder of its own here

@@ -50,6 +50,9 @@ def load_segmenter(config: Any, *, benchmark: str) -> Segmenter:
         network.score_foreground = config.score_foreground
     options = segmenter_options(network, config, benchmark=benchmark)
     prepare_for_inference(network)
+    attention = getattr(network, "attention", None)
+    if attention is not None:
+        attention.use_flex = config.flex_attention
     if config.compile:
         compile_network(network)
     identity = checkpoints.sha256(checkpoints.resolve(config.checkpoint))

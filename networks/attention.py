@@ -1,17 +1,20 @@
 """Reliability attention: object features of all annotated frames brought to the query frame (spec section 3).
 
-`P = h * w` positions.  The affinity `S[i, j] = softmax over j of key_annotated[i] . key_query[j]` is normalised over the
-*query's* positions, so a block of rows `i` is complete in itself: it is computed, used for everything that it is needed
-for (all objects, and the values of the reliability), and dropped.  Memory is O(P * block) instead of O(P * P).
+`P = h * w` positions.  The affinity `S[i, j] = softmax over j of key_annotated[i] . key_query[j]` is normalised over
+the *query's* positions, so a block of rows `i` is complete in itself: it is computed, used for everything that it is
+needed for (all objects, and the values of the reliability), and dropped.  Memory is O(P * block) instead of O(P * P).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+
+from networks.flex_transfer import transfer_or_fallback
 
 DISTANCE_FLOOR = 0.1  # added to every distance, so a reliability logit is at most 10
 BLOCK_ELEMENTS = 1 << 21  # elements of one block of the affinity: 8 MB in float32 stay in a CPU's cache
@@ -35,6 +38,7 @@ class ReliabilityAttention(nn.Module):
         self.key = nn.Conv2d(channels_in, channels, 1)
         self.value = nn.Conv1d(channels, channels, 1)
         self.block_elements: int | None = None  # None: chosen by the kind of device
+        self.use_flex = False  # through PyTorch's flex attention, where it runs (networks/flex_transfer.py)
 
     def keys(self, r4: Tensor) -> Tensor:
         """B x 1024 x h x w -> B x 128 x P."""
@@ -46,7 +50,13 @@ class ReliabilityAttention(nn.Module):
 
     def self_transfer(self, keys: Tensor) -> Tensor:
         """The frame's values brought from the frame to itself, B x 128 x P: depends on one frame alone."""
-        return blockwise_transfer(keys, keys, self.values(keys), block_elements=self.block_elements)
+        return self._transfer(keys, keys, self.values(keys))
+
+    def _transfer(self, source_keys: Tensor, target_keys: Tensor, values: Tensor) -> Tensor:
+        blockwise = partial(blockwise_transfer, block_elements=self.block_elements)
+        if self.use_flex and not torch.is_grad_enabled():
+            return transfer_or_fallback(source_keys, target_keys, values, blockwise)
+        return blockwise(source_keys, target_keys, values)
 
     def forward(
         self,
@@ -65,9 +75,7 @@ class ReliabilityAttention(nn.Module):
         features, logits = [], []
         for keys, values, object_feature in memory:
             carried = object_feature.reshape(batch, -1, keys.shape[-1])  # B x (O/B * C) x P
-            result = blockwise_transfer(
-                keys, query_keys, torch.cat([carried, values.to(carried.dtype)], 1), block_elements=self.block_elements
-            )
+            result = self._transfer(keys, query_keys, torch.cat([carried, values.to(carried.dtype)], 1))
             feature, own = result.split([carried.shape[1], values.shape[1]], dim=1)
             features.append(feature)
             logits.append(reliability_logit(own, query_self))
@@ -89,8 +97,8 @@ def blockwise_transfer(
 ) -> Tensor:
     """`out[:, j] = sum over i of values[:, i] * S[i, j]`, `S[i] = softmax over j of source_keys[i] . target_keys[j]`.
 
-    `source_keys` B x K x P, `target_keys` B x K x Q, `values` B x C x P -> B x C x Q in float32 (or the inputs' dtype if
-    that is wider).  `block_elements` bounds the elements of S that exist at a time.  Under autocast the products are
+    `source_keys` B x K x P, `target_keys` B x K x Q, `values` B x C x P -> B x C x Q in float32 (or the inputs' dtype
+    if that is wider).  `block_elements` bounds the elements of S that exist at a time.  Under autocast the products are
     computed in its dtype; softmax and the sum over blocks stay in float32.
     """
     rows, columns = source_keys.shape[-1], target_keys.shape[-1]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from libs.metrics import j_and_f
 from libs.segmenter import Segmenter
 from libs.session import MemoryRecord, Session
 from networks.inference import prepare_for_inference
@@ -28,6 +29,7 @@ class Switch:
     first: float  # time per frame relative to the default, round 1; above 1 = the default is faster
     later: float  # the same in later rounds
     same_pixels: float  # share of pixels with the default's label
+    j_and_f: float  # mean J&F of its masks measured against the default's; 1 = the same
 
 
 class OneByOne(Segmenter):
@@ -101,12 +103,15 @@ def run_switches(
             totals["other first"] += theirs.run(cached=False)
             totals["later"] += ours.run(cached=True)
             totals["other later"] += _later(theirs, name)
+        last = frames + 1
+        default, masks = session.masks()[:last], theirs.session.masks()[:last]
         results.append(
             Switch(
                 name,
                 totals["other first"].wall / totals["first"].wall,
                 totals["other later"].wall / totals["later"].wall,
-                float(np.mean(theirs.session.masks() == session.masks())),
+                float(np.mean(masks == default)),
+                float(j_and_f(default, masks, session.object_ids)[2].mean()),
             )
         )
     return results
