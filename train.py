@@ -1,7 +1,8 @@
 """Train a network, or go on with a run that was stopped or killed.
 
     python train.py                            # a try on the bundled sample, from the shipped weights
-    python train.py --data clips:CLIPS --validation clips:OTHERS     # from ImageNet weights: how the shipped checkpoint was made
+    # how the shipped checkpoint was made, from ImageNet weights:
+    python train.py --data clips:CLIPS --validation clips:OTHERS
     torchrun --nproc_per_node 4 train.py --recipe resnet50 ...       # several GPUs; the effective batch stays
 
 What a run consists of is described in libs/training/__init__.py; every recipe is a small file in libs/training/recipes.
@@ -104,10 +105,9 @@ def train(options: argparse.Namespace) -> None:
         processes=processes,
         board=Board(options.out / "board") if processes.is_first else None,
     )
-    print(
-        f"{'resumed' if engine.resume() else 'new run'}: step {engine.state.step}; {', '.join(f'{s.kind} {len(s.source)}' for s in data)}",
-        flush=True,
-    )
+    began = "resumed" if engine.resume() else "new run"
+    sets = ", ".join(f"{s.kind} {len(s.source)}" for s in data)
+    print(f"{began}: step {engine.state.step}; {sets}", flush=True)
     print(recipe_in_words(recipe), flush=True)
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopping.append(number))

@@ -35,7 +35,8 @@ def write_atomic(path: str | Path, content: bytes | str | Callable[[BinaryIO], o
         temporary = None
     except OSError as error:
         raise UserError(
-            f"cannot write {path}: {error.strerror or error}. Free some disk space, or choose a folder you may write to."
+            f"cannot write {path}: {error.strerror or error}. Free some disk space, or choose a folder that you may "
+            "write to."
         ) from error
     finally:
         if temporary is not None and os.path.exists(temporary):

@@ -122,7 +122,8 @@ class ImageMaskClips(ClipSource):
     a file that cannot be used is refused at opening, otherwise it is left out and counted in `skipped`.
 
     Raises:
-        UserError: a missing or empty folder, nothing usable, or (`strict`) an image without mask, a mask of another size,
+        UserError: a missing or empty folder, nothing usable, or (`strict`) an image without mask, a mask of another
+        size,
             or an unreadable file.  A mask without object is only found when it is read, and then skipped.
     """
 

@@ -4,8 +4,8 @@
     <root>/train/Annotations/<video>/00000.png, ...               palette masks of object ids
     <root>/train/meta.json      {"videos": {<video>: {"objects": {"1": {"category": "dog", "frames": ["00000", ...]}}}}}
 
-Frame names are numbers of the original video, so the second frame is usually `00005`.  Object ids may have gaps and need
-not start at 1; an object may appear late or leave.
+Frame names are numbers of the original video, so the second frame is usually `00005`.  Object ids may have gaps and
+need not start at 1; an object may appear late or leave.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _EXCLUDED = Path(__file__).with_name("youtube_ivos_videos.txt")
 
 
 def youtube_ivos_videos() -> tuple[str, ...]:
-    """Names of the 200 benchmark videos, which training must leave out (source: see the file `youtube_ivos_videos.txt`)."""
+    """Names of the 200 benchmark videos, which training must leave out (source: `youtube_ivos_videos.txt`)."""
     lines = _EXCLUDED.read_text(encoding="utf-8").splitlines()
     return tuple(line for line in lines if line and not line.startswith("#"))
 
@@ -80,8 +80,8 @@ class YouTubeVideo:
         step = frame_step(self.frame_names)
         raise UserError(
             f"video {self.name} has no frame {stem}: its frames are {self.frame_names[0]} to {self.frame_names[-1]}, "
-            f"every {step}{_ordinal(step)}. The published point files belong to the YouTube-VOS 2019 release with every "
-            "fifth frame (6 frames per second): get its train.zip, not the version with all frames or another rate."
+            f"every {step}{_ordinal(step)}. The published point files belong to the YouTube-VOS 2019 release with "
+            "every fifth frame (6 per second): get its train.zip, not the one with all frames or another rate."
         )
 
     def mask_path(self, index: int) -> Path:
@@ -117,7 +117,8 @@ class YouTubeDataset:
         exclude: names to leave out; those that are not there are no error.
 
     Raises:
-        UserError: a missing folder or `meta.json`, a `meta.json` of another form, or a video in `videos` that is missing.
+        UserError: a missing folder or `meta.json`, a `meta.json` of another form, or a video in `videos` that is
+        missing.
     """
 
     def __init__(

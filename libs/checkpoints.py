@@ -48,8 +48,8 @@ class KnownCheckpoint:
 
 def _published(file: str, what: str, drive_id: str) -> KnownCheckpoint:
     remedy = (
-        f"It is on its authors' Google Drive: https://drive.google.com/uc?id={drive_id} (about 304 MB: 75,967,672 numbers "
-        f"of 4 bytes). Download it and put it there under the name {file}, or give the path of the file."
+        f"It is on its authors' Google Drive: https://drive.google.com/uc?id={drive_id} (about 304 MB: 75,967,672 "
+        f"numbers of 4 bytes). Download it and put it there under the name {file}, or give the path of the file."
     )
     return KnownCheckpoint(file, what, remedy)
 
@@ -256,8 +256,9 @@ def _load(path: Path) -> object:
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error).lower() and "global" in str(error).lower():
             raise UserError(
-                f"{path} holds more than tensors: loading it would run code ({_first_global(str(error))}). It is refused; "
-                "get the checkpoint from its source again, or convert it to a plain state dict where you trust it."
+                f"{path} holds more than tensors: loading it would run code ({_first_global(str(error))}). It "
+                "is refused; get the checkpoint from its source again, or convert it to a plain state dict "
+                "where you trust it."
             ) from error
         raise UserError(f"{path} is not a checkpoint: PyTorch cannot read it.") from error
     except OSError as error:

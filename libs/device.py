@@ -53,8 +53,8 @@ def choose_device(name: str = "auto") -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count == 0:
             raise UserError(
-                f"device {name!r} was asked for, but PyTorch {torch.__version__} sees no CUDA GPU here. Use --device cpu, "
-                "or install a CUDA build of PyTorch and a driver (https://pytorch.org/get-started/locally)."
+                f"device {name!r} was asked for, but PyTorch {torch.__version__} sees no CUDA GPU here. Use --device "
+                "cpu, or install a CUDA build of PyTorch and a driver (https://pytorch.org/get-started/locally)."
             )
         if (device.index or 0) >= count:
             raise UserError(f"device {name!r} was asked for, but there are {count} GPUs: cuda:0 .. cuda:{count - 1}.")

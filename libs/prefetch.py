@@ -13,9 +13,9 @@ from torch import Tensor
 class Prefetcher:
     """Prepares up to `ahead` frames before they are asked for, in a given order; use it in a `with` statement.
 
-    Decoding and resizing release Python's lock, so they cost the network's thread nothing where a core is free.  Leaving
-    the block drops what was not begun and waits for the one frame in work: no thread outlives it.  `ahead` 0 prepares
-    every frame when it is asked for.
+    Decoding and resizing release Python's lock, so they cost the network's thread nothing where a core is free.
+    Leaving the block drops what was not begun and waits for the one frame in work: no thread outlives it.  `ahead` 0
+    prepares every frame when it is asked for.
     """
 
     def __init__(

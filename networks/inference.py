@@ -17,11 +17,12 @@ Network = TypeVar("Network", bound=nn.Module)
 def prepare_for_inference(network: Network, *, fast_convolutions: bool | None = None) -> Network:
     """Fold batch normalisation into the convolutions before it, store the weights channels-last, and, on a CPU, let 3x3
     and 5x5 convolutions take the short way (networks/winograd.py) except in the frame encoder: everything that follows
-    builds on it, the R-score above all.  `fast_convolutions` None: where the network says that its layers are wide enough.
+    builds on it, the R-score above all.  `fast_convolutions` None: where the network says that its layers are wide
+    enough.
 
     Works in place, on any network whose normalisations directly follow their convolution, and returns it in evaluation
-    mode.  Outputs change by rounding only (about 1e-5 of their size).  The state dict has other names afterwards: such a
-    network is not for training or saving.
+    mode.  Outputs change by rounding only (about 1e-5 of their size).  The state dict has other names afterwards: such
+    a network is not for training or saving.
     """
     network.eval()
     fold_batch_norm(network)
@@ -35,8 +36,8 @@ def prepare_for_inference(network: Network, *, fast_convolutions: bool | None = 
 def use_fast_convolutions(network: nn.Module, *, direct: tuple[str, ...] = ("frame_encoder",)) -> int:
     """Replace convolutions by modules that compute them faster on a CPU; returns how many were replaced.
 
-    Parts of the network named in `direct` keep the direct sum for their 3x3 and 5x5 convolutions.  The interaction branch
-    runs once per round: its transformed weights (200 MB) are not kept in memory.
+    Parts of the network named in `direct` keep the direct sum for their 3x3 and 5x5 convolutions.  The interaction
+    branch runs once per round: its transformed weights (200 MB) are not kept in memory.
     """
     count = 0
     for parent_name, parent in list(network.named_modules()):

@@ -12,8 +12,8 @@ from networks.layers import conv_part, conv_same
 class LocalPropagation(nn.Module):
     """What the frame propagated just before says of the query: its mask, and where the two frames look alike.
 
-    There is no activation in this module except the exponential.  Only the neighbour's mask differs per object, and it is
-    one of 129 input channels, so everything else is computed once for all objects.
+    There is no activation in this module except the exponential.  Only the neighbour's mask differs per object, and it
+    is one of 129 input channels, so everything else is computed once for all objects.
     """
 
     def __init__(self, channels_in: int = 1024, channels: int = 128) -> None:

@@ -16,8 +16,8 @@ def score_foreground(logits: Tensor, size: tuple[int, int], mode: ScoreForegroun
     """Where the R-score sees foreground, B x O x 2 x H x W -> B x 1 x h x w of 0 and 1.
 
     `over_objects` is what the published code does and its numbers depend on: a softmax over the *objects* of the object
-    logit.  With one object it is 1 everywhere, with two at least one of them always passes 0.4: all is foreground and the
-    score is the mean of the reliability map.  `over_channels` is what was meant: object against background.
+    logit.  With one object it is 1 everywhere, with two at least one of them always passes 0.4: all is foreground and
+    the score is the mean of the reliability map.  `over_channels` is what was meant: object against background.
     """
     height, width = logits.shape[-2:]
     sampled = logits[..., :: height // size[0], :: width // size[1]]  # nearest
@@ -29,7 +29,7 @@ def score_foreground(logits: Tensor, size: tuple[int, int], mode: ScoreForegroun
 
 
 def r_score(reliability: Tensor, foreground: Tensor) -> Tensor:
-    """Mean of the reliability over the frame and over the foreground, averaged.  B x 1 x h x w twice -> B, in (0, 1)."""
+    """Mean of the reliability over frame and foreground, averaged.  B x 1 x h x w twice -> B, in (0, 1)."""
     reliability = reliability.float()
     foreground = foreground.float()
     inside = (foreground * reliability).sum(dim=(1, 2, 3)) / (foreground.sum(dim=(1, 2, 3)) + AREA_FLOOR)

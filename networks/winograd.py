@@ -1,10 +1,11 @@
 """3x3 and 5x5 convolutions on a CPU with a fifth of the multiplications (Winograd's minimal filtering).
 
-A convolution is a product of polynomials.  Evaluated at eight points (0, +-1, +-2, +-1/2, infinity) in both directions it
-becomes 64 independent products per tile of 8 x 8 inputs, each of them a matrix product over the channels, and the tile's
-outputs are read back by interpolation: 6 x 6 of them for a 3x3 kernel (1.8 products per output instead of 9), 4 x 4 for
-a 5x5 kernel (4 instead of 25).  Transforming tiles there and back costs additions only, each worth it from about 64
-channels on.  Rounding is about eight times that of the direct sum: 4e-6 of the output's size (root mean square).
+A convolution is a product of polynomials.  Evaluated at eight points (0, +-1, +-2, +-1/2, infinity) in both directions
+it becomes 64 independent products per tile of 8 x 8 inputs, each of them a matrix product over the channels, and the
+tile's outputs are read back by interpolation: 6 x 6 of them for a 3x3 kernel (1.8 products per output instead of 9), 4
+x 4 for a 5x5 kernel (4 instead of 25).  Transforming tiles there and back costs additions only, each worth it from
+about 64 channels on.  Rounding is about eight times that of the direct sum: 4e-6 of the output's size (root mean
+square).
 
 Source: A. Lavin, S. Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016.
 """
@@ -27,9 +28,9 @@ MIN_POSITIONS = 1024  # smaller maps have too few tiles for a matrix product
 class WinogradConv2d(nn.Conv2d):
     """`nn.Conv2d` (stride 1, no dilation, size kept) that takes the short way where it can, with the same weights.
 
-    The short way is for inference in float32 on a CPU; otherwise this is the plain convolution.  `keep` says whether the
-    transformed weights are kept between calls (7 times the size of 3x3 weights, 2.6 times that of 5x5 ones) or made anew
-    by each call (some 3 % of its time at 480 x 854).
+    The short way is for inference in float32 on a CPU; otherwise this is the plain convolution.  `keep` says whether
+    the transformed weights are kept between calls (7 times the size of 3x3 weights, 2.6 times that of 5x5 ones) or made
+    anew by each call (some 3 % of its time at 480 x 854).
     """
 
     @classmethod
@@ -162,8 +163,8 @@ def _transform_tiles(strip: Tensor, rows: int, columns: int, step: int) -> Tenso
 def _evaluate(d: Sequence[Tensor], out: Sequence[Tensor]) -> None:
     """Eight slabs of inputs -> eight slabs at the points: the transposed interpolation, in additions.
 
-    For the points +-a the polynomial without them is (x^2 +- a x) q(x^2), q the product of the other two pairs: one half
-    in even, one in odd coefficients, shared by both.
+    For the points +-a the polynomial without them is (x^2 +- a x) q(x^2), q the product of the other two pairs: one
+    half in even, one in odd coefficients, shared by both.
     """
     half, other = torch.empty_like(out[0]), torch.empty_like(out[0])
     for index, a in enumerate(PAIRS):

@@ -1,8 +1,8 @@
 """The public-domain pictures that the sample is made of, and backgrounds built from them.
 
 Photographs come with the scikit-image package, drawings with the Debian package openclipart-png; CREDITS.md names them
-and their licences.  `outlines.json` holds outlines of the people and things in the photographs, in pixels (x, y), drawn for
-this project.
+and their licences.  `outlines.json` holds outlines of the people and things in the photographs, in pixels (x, y), drawn
+for this project.
 """
 
 from __future__ import annotations

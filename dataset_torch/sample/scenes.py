@@ -50,7 +50,7 @@ class Stage:
     def background(
         self, texture: np.ndarray, pan: np.ndarray | float = 0.0, tilt: np.ndarray | float = 0.0
     ) -> Background:
-        """The texture (one pixel is one frame pixel), its middle first seen; `pan`, `tilt`: pixels the camera has moved."""
+        """The texture (one pixel is one frame pixel), its middle seen first; `pan`, `tilt`: pixels the camera moved."""
         shift = np.stack([np.broadcast_to(pan, self.steps), np.broadcast_to(tilt, self.steps)], axis=1).astype(float)
         shift = shift + self.rng.normal(0, 0.25, shift.shape)  # a hand holds the camera
         middle = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
@@ -71,7 +71,7 @@ class Stage:
         aspect: np.ndarray | float = 1.0,
         mirrored: bool = False,
     ) -> Poses:
-        """Centre in fractions of the frame, size (square root of the area) in fractions of its height, tilt in radians."""
+        """Centre in fractions of the frame, size (root of the area) in fractions of its height, tilt in radians."""
         x, y, size, tilt, aspect = (np.broadcast_to(v, self.steps).astype(float) for v in (x, y, size, tilt, aspect))
         scale = size * self.height
         matrices = np.zeros((self.steps, 3, 3))
@@ -82,7 +82,7 @@ class Stage:
         return Poses(matrices, float(scale.max()))
 
     def add(self, sprite: Sprite, poses: Poses, object_id: int, *, bend: float = 0.0, swing: bool = False) -> Layer:
-        """Put a sprite in front of everything so far; `bend` is the strength of its deformation, above 0.03 with a hinge."""
+        """Put a sprite in front of everything so far; `bend`: strength of its deformation, above 0.03 with a hinge."""
         unit_full = np.sqrt(sprite.area)
         level = int(np.clip(np.floor(np.log2(unit_full / poses.largest) + 0.2), 0, len(sprite.pyramid) - 1))
         rgba, _ = sprite.pyramid[level]
@@ -220,7 +220,7 @@ def _motorcycle(stage: Stage) -> Background:
 
 @dataclass(frozen=True)
 class Scene:
-    """One sequence.  `categories` (id -> word) only for the YouTube layout; `scribbled` the annotated frame of each set."""
+    """One sequence.  `categories` (id -> word) only for the YouTube layout; `scribbled`: each set's annotated frame."""
 
     name: str
     steps: int

@@ -1,7 +1,7 @@
 """First-round scribbles like a person's: a wobbly stroke along the middle of every object.
 
-The file format is that of DAVIS (`Scribbles/<sequence>/001.json`): points as fractions (x, y) of the picture, one list of
-strokes per frame, start and end time in milliseconds.
+The file format is that of DAVIS (`Scribbles/<sequence>/001.json`): points as fractions (x, y) of the picture, one list
+of strokes per frame, start and end time in milliseconds.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from dataset_torch.synthetic.scenery import Camera, screen_motion
 
 @dataclass
 class Poses:
-    """Where something is in every frame: `matrices` float T x 3 x 3, sprite units -> frame pixels, and its largest size."""
+    """Where something is in every frame: `matrices` float T x 3 x 3, sprite units -> frame pixels; its largest size."""
 
     matrices: np.ndarray
     largest: float

@@ -55,7 +55,7 @@ class Layer:
 
 @dataclass
 class Patch:
-    """A rendered layer: colours float32 h x w x 3 (0 to 255), opacity float32 h x w, object ids uint8 h x w, its place."""
+    """A rendered layer: colours float32 h x w x 3 (0..255), opacity float32 h x w, object ids uint8 h x w, place."""
 
     top: int
     left: int
@@ -78,7 +78,7 @@ def node_grid(left: int, top: int, columns: int, rows: int) -> tuple[np.ndarray,
 
 
 def densify(nodes: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Values at the nodes of `node_grid` (rows + 2 x columns + 2 x C) -> float32 height x width x C by interpolation."""
+    """Values at the nodes of `node_grid` (rows + 2 x columns + 2 x C) -> float32 height x width x C, interpolated."""
     size = (nodes.shape[1] * CELL, nodes.shape[0] * CELL)
     dense = cv2.resize(nodes.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
     return dense[CELL : CELL + height, CELL : CELL + width]

@@ -13,7 +13,7 @@ from dataset_torch.synthetic.recipe import Recipe
 
 @lru_cache(maxsize=1)
 def _grain() -> np.ndarray:
-    """A fixed tile of normal noise, float32 512 x 1024 x 3; drawing fresh noise per frame would cost more than the frame."""
+    """A fixed tile of normal noise, float32 512 x 1024 x 3; fresh noise per frame would cost more than it."""
     return np.random.default_rng(20_17).standard_normal((512, 1024, 3), dtype=np.float32)
 
 

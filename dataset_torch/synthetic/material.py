@@ -31,7 +31,8 @@ class Sprite:
     """Something cut out of a photograph.
 
     `pyramid[k]` is (RGBA uint8 h x w x 4, parts uint8 h x w) at 1 / 2**k of the full size; colours are continued under
-    the transparent parts, so interpolation makes no halo.  `parts` numbers the objects in the sprite from 1 (0 outside).
+    the transparent parts, so interpolation makes no halo.  `parts` numbers the objects in the sprite from 1 (0
+    outside).
     `area` is the number of opaque pixels at level 0.
     """
 
@@ -86,8 +87,8 @@ def load_material(folder: Path) -> Material:
     stills = [load_still(path, folder / "stills") for path in _images(folder / "stills" / "JPEGImages", nested=True)]
     if not (cutouts or stills) or not (backgrounds or stills):
         raise UserError(
-            f"{folder} holds {len(cutouts)} cut-outs, {len(backgrounds)} backgrounds and {len(stills)} stills: at least one "
-            "thing to cut out and one photograph are needed, in the sub-folders cutouts, backgrounds and stills."
+            f"{folder} holds {len(cutouts)} cut-outs, {len(backgrounds)} backgrounds and {len(stills)} stills: at "
+            "least one thing to cut out and one photograph are needed, in the folders cutouts, backgrounds, stills."
         )
     return Material(cutouts, backgrounds, stills)
 

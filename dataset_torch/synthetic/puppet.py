@@ -59,7 +59,7 @@ class _Figure:
         size: tuple[float, float],
         cloth: np.ndarray,
     ) -> np.ndarray:
-        """Hang a limb of `size` (length, thickness) at `joint` of the parent's frame; returns the frame of its far end."""
+        """Hang a limb of `size` (length, thickness) at `joint` of the parent's frame; returns its far end's frame."""
         length, thick = size
         local = _rotation(angle)
         local[:, :2, 2] = joint

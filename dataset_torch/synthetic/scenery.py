@@ -63,8 +63,8 @@ def random_camera(rng: np.random.Generator, recipe: Recipe) -> Camera:
 class Background:
     """A photograph seen through the camera.
 
-    `scale` texture pixels per world pixel, `origin` the texture's pixel at the world's origin; `labels` uint8, same size
-    as the texture, if the photograph's own objects are followed.
+    `scale` texture pixels per world pixel, `origin` the texture's pixel at the world's origin; `labels` uint8, same
+    size as the texture, if the photograph's own objects are followed.
     """
 
     texture: np.ndarray
@@ -146,7 +146,7 @@ def random_background(
 
 
 def screen_motion(matrices: np.ndarray) -> np.ndarray:
-    """Pixels per frame, float T x 2, of the point that `matrices` (T x 3 x 3) map from their origin; at most 30 pixels."""
+    """Pixels per frame, float T x 2, of the point that `matrices` (T x 3 x 3) map from their origin; at most 30."""
     points = matrices[:, :2, 2] / matrices[:, 2:, 2]
     motion = np.gradient(points, axis=0)
     length = np.linalg.norm(motion, axis=1, keepdims=True)

@@ -129,7 +129,8 @@ def _results(run: RunRecord, variants: list[VariantRecord]) -> str:
     if has_published and run.benchmark == "youtube":
         remark += " They are labelled J&amp;F; that they are not J cannot be checked from what is published."
     means = " and scribble sets" if run.benchmark == "davis" else ""
-    return f'<h2 id="results">Results per round</h2><p>Means over the objects{means}. {remark}</p>{page.table(heads, rows)}'
+    head = f'<h2 id="results">Results per round</h2><p>Means over the objects{means}. {remark}</p>'
+    return head + page.table(heads, rows)
 
 
 def _result_row(line: MetricLine, num_rounds: int, timed: bool) -> tuple[str, list[Cell]]:
@@ -148,8 +149,8 @@ def _curves(run: RunRecord, variants: list[VariantRecord]) -> str:
         caption = (
             "Does a low R-score point at a bad frame? Every dot is one frame after one round: the network's own "
             "R-score, and the true J (mean of the objects); orange: the mean of each tenth of the dots. Guidance "
-            "compares frames of one video, so the rank correlation is taken inside each video and round, then averaged; "
-            "the dots of all videos together can look better or worse than that."
+            "compares frames of one video, so the rank correlation is taken inside each video and round, then "
+            "averaged; the dots of all videos together can look better or worse than that."
         )
         out.append(page.picture("reliability.png", caption, alt="R-score against true J"))
         rows = [
@@ -251,7 +252,8 @@ def _again(run: RunRecord) -> str:
         "<p>The same command goes on where a run that was stopped ended, and otherwise only makes this page again. "
         "Figures do not depend on the number of processes. Times do, and so does the AUC over seconds.</p>"
         "<p>To put the settings of this run beside each other, another run or the published tables, with confidence "
-        f"intervals: <code>python -m libs.compare results/{run.benchmark}/{escape(run.name)} --out comparison</code></p>"
+        f"intervals: <code>python -m libs.compare results/{run.benchmark}/{escape(run.name)} --out comparison"
+        "</code></p>"
         f"<p>Versions: {escape(versions)}.</p>"
         f"<details><summary>All settings</summary><pre>{escape(to_json(run.options))}</pre></details>"
         "<p>Files beside this page: <code>summary.json</code> (everything above as numbers); per setting a folder with "

@@ -240,7 +240,7 @@ class LocalTransfer(nn.Module):
 
 
 def warp(x: Tensor, flow: Tensor) -> Tensor:
-    """Sample `x` (A x C x m x n, any stride) where `flow` (1 x 2 x h x w, offsets in cells of the coarse grid) points."""
+    """Sample `x` (A x C x m x n, any stride) where `flow` (1 x 2 x h x w, offsets in coarse cells) points."""
     height, width = x.shape[-2:]
     cell_height, cell_width = flow.shape[-2:]
     fine = F.interpolate(flow.float(), size=(height, width), mode="bilinear", align_corners=False)[0]  # 2 x m x n

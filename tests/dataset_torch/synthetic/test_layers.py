@@ -56,7 +56,8 @@ def test_spin_keeps_the_outline():
     turned.spin = np.array([0.8])
     assert (full_mask(still) == full_mask(turned)).all()
     columns = draw(turned, 0, 40, 60).colour[5, :, 1]
-    # turning by .8 brings what is at sin(.8) * 8 = 5.7 pixels right of the middle to the middle: more than half is green
+    # turning by .8 brings what is at sin(.8) * 8 = 5.7 pixels right of the middle to the middle: more than half is
+    # green
     assert (columns > 75).sum() > 10
 
 
