@@ -75,8 +75,8 @@ class Prediction:
 def _deflate(fixed: np.ndarray) -> bytes:
     """O x H x W of uint16 or uint8, losslessly; `fixed` is not needed afterwards.
 
-    Probabilities are smooth (networks upsample them), so the mixed second difference is mostly near 0.  Differences wrap
-    round; 128 is added, so that the small negative ones have the same high byte as the small positive ones.
+    Probabilities are smooth (networks upsample them), so the mixed second difference is mostly near 0.  Differences
+    wrap round; 128 is added, so that the small negative ones have the same high byte as the small positive ones.
     """
     rows = fixed.copy()
     rows[:, :, 1:] -= fixed[:, :, :-1]

@@ -1,8 +1,8 @@
 """The transfer of the reliability attention through PyTorch's flex attention, for GPUs (see networks/attention.py).
 
 The transfer is no plain attention: `S[i]` is normalised over the query's positions j, the sum goes over the annotated
-positions i.  With `lse[i] = log sum over j of exp(s[i, j])` it is `out[j] = sum over i of v[i] exp(s[i, j] - lse[i])`, an
-attention of j over i with a bias per key, without its own normalisation.  So two passes do it: one with the roles
+positions i.  With `lse[i] = log sum over j of exp(s[i, j])` it is `out[j] = sum over i of v[i] exp(s[i, j] - lse[i])`,
+an attention of j over i with a bias per key, without its own normalisation.  So two passes do it: one with the roles
 exchanged for `lse`, one with the bias, whose normalisation is multiplied away again by its own log-sum-exp.
 """
 

@@ -29,8 +29,8 @@ def page(results: dict[str, Any]) -> str:
     parts = [
         "# Speed and memory\n",
         "Made by `make bench` (`python -m tests.benchmarks`); the figures are in `bench.json` beside this file.\n",
-        "`plain` is the plain transcription of the published computation (`tests/benchmarks/plain.py`): no cache, every "
-        "object on its own, dense attention. It and ours take turns in one process. *First round*: nothing is cached, "
+        "`plain` is the plain transcription of the published computation (`tests/benchmarks/plain.py`): no cache, "
+        "every object on its own, dense attention. It and ours take turns in one process. *First round*: nothing is cached, "
         "every frame is encoded. *Later rounds*: frame features are cached. Times are per propagated frame, reading, "
         "storing and all; the annotated frame is not among them. The published network has the golden random weights, "
         "on which its time does not depend.\n",
@@ -81,8 +81,8 @@ def _speed(section: Record) -> list[str]:
         header = ("size", "objects", "annotated", "round", "plain ms", "ours ms", "ratio", "ratio of processor time")
         out.append(table((*header, "floor", "same labels"), cells))
         out.append(
-            "Where `same labels` is empty, objects beyond three are copies and plain's time is that of three, scaled (it "
-            "computes one object after the other).\n"
+            "Where `same labels` is empty, objects beyond three are copies and plain's time is that of three, scaled "
+            "(it computes one object after the other).\n"
         )
     out.append("## Milliseconds per frame\n")
     cells = []
