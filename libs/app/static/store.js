@@ -40,7 +40,7 @@ export async function take(state) {
   const other = before.session !== state.session;
   if (other) store.frame = startFrame(state);
   if (state.video && store.frame >= state.video.frames) store.frame = 0;
-  if (!state.objects?.some((o) => o.id === store.object) && store.object !== 0) {
+  if (other || (store.object !== 0 && !state.objects?.some((o) => o.id === store.object))) {
     store.object = state.objects?.[0]?.id ?? 0;
   }
   store.drafts = store.drafts.filter((draft) => draft.session === state.session && !draft.arrived);

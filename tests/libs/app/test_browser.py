@@ -110,6 +110,7 @@ def test_the_empty_page_says_what_to_do_and_opens_a_video(sit, shared):
     user.wait("gis.store.state.video")
     user.ready()
     assert user.page.is_hidden("#empty")
+    assert user.look("gis.store.object") == 1  # the first object is ready to be drawn
 
 
 def test_draw_run_follow_the_guidance_add_an_object_undo_and_redo(sit, shared):
