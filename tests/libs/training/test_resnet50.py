@@ -11,7 +11,7 @@ import torch
 
 from libs.training.data import TrainingSet
 from libs.training.engine import Engine
-from libs.training.recipe import load_recipe
+from libs.training.recipe import Stage, load_recipe
 from libs.training.setup import build_network
 from libs.training.validation import validate_clips
 from tests.libs.training.toys import SIZE, Squares, square_clip, tiny_recipe
@@ -19,14 +19,21 @@ from tests.libs.training.toys import SIZE, Squares, square_clip, tiny_recipe
 
 @pytest.mark.slow
 def test_it_overfits_one_clip_at_a_reduced_size(tmp_path: Path) -> None:
+    stage = Stage(1, (2, 2), (1,), size=(64, 64), max_objects=1, finished_mask=0, corruption=0)
     recipe = tiny_recipe(
-        architecture="resnet50", steps=40, clips_per_step=1, learning_rate=2e-4, colour=0.0, average_decay=0.9
+        architecture="resnet50",
+        stages=(stage,),
+        steps=70,
+        clips_per_step=1,
+        learning_rate=5e-4,
+        colour=0.0,
+        average_decay=0.8,
     )
     engine = Engine(build_network(recipe), recipe, [TrainingSet("squares", Squares(1))], tmp_path)
     losses = [float(engine.step()[0][0].loss) for _ in range(recipe.steps)]
     assert np.mean(losses[-5:]) < 0.35 * np.mean(losses[:5])
     engine.network.load_state_dict(engine.averaged())
-    assert validate_clips(engine.network.eval(), [square_clip(0)], rounds=1).figures["val_round1"] > 0.8
+    assert validate_clips(engine.network.eval(), [square_clip(0)], rounds=1).figures["val_round1"] > 0.7
 
 
 @pytest.mark.slow
