@@ -15,7 +15,7 @@ from libs.device import set_threads
 from tests.benchmarks.measure import machine
 from tests.benchmarks.memory import run_memory
 from tests.benchmarks.scaling import run_scaling
-from tests.benchmarks.speed import cases, run_case
+from tests.benchmarks.speed import cases, run_cases
 from tests.benchmarks.switches import run_switches
 from tests.benchmarks.tables import page
 
@@ -25,12 +25,10 @@ Keep = Callable[[Rows], None]  # called with what is measured so far
 
 
 def speed(quick: bool, keep: Keep) -> None:
-    """Every case, the published network's most wanted rows first."""
+    """Both networks row by row."""
     rows: Rows = []
-    wanted = cases(quick=quick)
-    wanted.sort(key=lambda case: case.architecture == "resnet50" and case.height < 480)
-    for case in wanted:
-        rows.append(asdict(run_case(case, complete=not quick)))
+    for result in run_cases(cases(quick=quick), complete=not quick):
+        rows.append(asdict(result))
         print(json.dumps({k: v for k, v in rows[-1].items() if not k.startswith("parts")}), flush=True)
         keep(rows)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tests.benchmarks.measure import Stopwatch
 from tests.benchmarks.scenes import Discs
-from tests.benchmarks.speed import Case, run_case
+from tests.benchmarks.speed import Case, run_cases
 from tests.benchmarks.subjects import prepared, segmenter_of
 
 
@@ -60,7 +60,7 @@ def over_cases(*, quick: bool) -> list[Point]:
     points = []
 
     def add(curve: str, x: str, case: Case) -> None:
-        result = run_case(case)
+        result = next(run_cases([case], complete=True))
         assert result.first is not None and result.later is not None
         points.append(Point(curve, x, result.first.wall, result.later.wall))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,10 +12,17 @@ from libs.session import Session
 from tests.benchmarks.measure import PARTS, PartClock, PeakMemory, Stopwatch, Timing
 from tests.benchmarks.plain import PlainNetwork, PlainSession
 from tests.benchmarks.scenes import Discs
-from tests.benchmarks.subjects import annotated_session, prepared, published_state, repeat_memory, segmenter_of
+from tests.benchmarks.subjects import (
+    annotated_session,
+    prepared,
+    published_state,
+    repeat_memory,
+    repeat_objects,
+    segmenter_of,
+)
 
 SIZES = ((240, 432), (480, 854))
-INTERACTED_OBJECTS = 3  # more objects than this are copies, unless everything is asked for
+COPIED_OBJECTS = 3  # more objects than this are copies of so many, unless everything is asked for
 
 
 @dataclass(frozen=True)
@@ -69,13 +77,11 @@ class Runner:
 class PlainRunner:
     """The same with the plain transcription."""
 
-    def __init__(self, frames: Discs, count: int, annotated_frames: int):
+    def __init__(self, frames: Discs, count: int):
         self.clock, self.count = PartClock(), count
         network = PlainNetwork(published_state(), part=self.clock.part)
         self.session = PlainSession(network, frames, range(1, frames.objects + 1))
         self.session.begin(frames.strokes(0))
-        self.session.memory *= annotated_frames
-        self.clock.seconds.clear()
 
     def run(self) -> Timing:
         """Propagate frames 1 .. `count`."""
@@ -86,27 +92,49 @@ class PlainRunner:
         return watch.timing.per(self.count)
 
 
-def run_case(case: Case, *, complete: bool = False) -> Result:
-    """Measure one row.  Ours and plain take turns, so that what else the machine does falls on both.
+@dataclass
+class Scene:
+    """What the rows of one network, size and number of objects share: the annotated frame, ours and plain."""
 
-    Without `complete`, objects beyond three are copies of the first three (the work is the same), and the plain
-    transcription, which computes one object after the other, is run with three and its time scaled.
+    ours: Runner
+    plain: PlainRunner | None
+    annotate: float
+    peak_megabytes: float
+
+
+def prepare(case: Case, *, complete: bool, like: Scene | None) -> Scene:
+    """Annotate frame 0.
+
+    Without `complete`, objects beyond three are copies of those of `like`, a scene with three (the work is the same),
+    and the plain transcription, which computes one object after the other, is that scene's.
     """
-    interacted = case.objects if complete else min(case.objects, INTERACTED_OBJECTS)
-    frames = Discs(case.frames + 1, case.height, case.width, interacted)
     segmenter = segmenter_of(prepared(case.architecture))
-    result = Result(case)
     with PeakMemory() as memory:
-        with Stopwatch() as watch:
-            session = annotated_session(segmenter, frames, case.objects)
-        result.annotate = watch.timing.wall
-        repeat_memory(session, case.annotated_frames)
+        if like is not None and not complete:
+            frames, annotate, plain = like.ours.session.frames, like.annotate, like.plain
+            session = segmenter.open(frames)
+            session.restore(like.ours.session.snapshot())
+            repeat_objects(session, case.objects)
+        else:
+            frames = Discs(case.frames + 1, case.height, case.width, case.objects)
+            with Stopwatch() as watch:
+                session = annotated_session(segmenter, frames, case.objects)
+            annotate, plain = watch.timing.wall, None
         ours = Runner(segmenter, session, case.frames)
         ours.run(cached=False)  # warm: weights are transformed and memory is laid out in the first pass
-    result.peak_megabytes = memory.megabytes
-    plain = None
-    if case.plain and case.architecture == "resnet50":
-        plain = PlainRunner(frames, case.frames, case.annotated_frames)
+    if plain is None and case.plain and case.architecture == "resnet50":
+        plain = PlainRunner(frames, case.frames)
+    return Scene(ours, plain, annotate, memory.megabytes)
+
+
+def run_case(case: Case, scene: Scene) -> Result:
+    """Measure one row.  Ours and plain take turns, so that what else the machine does falls on both."""
+    ours, plain = scene.ours, scene.plain
+    result = Result(case, annotate=scene.annotate, peak_megabytes=scene.peak_megabytes)
+    repeat_memory(ours.session, case.annotated_frames)
+    if plain is not None:
+        plain.session.memory = plain.session.memory[:1] * case.annotated_frames
+        plain.clock.seconds.clear()
     first, later, slow = Timing(0, 0), Timing(0, 0), Timing(0, 0)
     clocks = PartClock(), PartClock()
     for _ in range(case.repeats):
@@ -118,12 +146,11 @@ def run_case(case: Case, *, complete: bool = False) -> Result:
     result.first, result.later = first.per(count), later.per(count)
     result.parts_first, result.parts_later = (_per(clock, runs, 1) for clock in clocks)
     if plain is not None:
-        scale = case.objects / interacted
+        scale = case.objects / len(plain.session.object_ids)
         result.plain = Timing(slow.wall * scale, slow.processor * scale).per(count)
         result.parts_plain = _per(plain.clock, runs, scale)
-        if case.objects == interacted:
-            last = slice(0, case.frames + 1)
-            result.agreement = float(np.mean(session.masks()[last] == plain.session.masks()[last]))
+        if scale == 1:
+            result.agreement = float(np.mean(ours.session.masks() == plain.session.masks()))
     return result
 
 
@@ -131,19 +158,35 @@ def _per(clock: PartClock, runs: int, scale: float) -> dict[str, float]:
     return {name: seconds * scale / runs for name, seconds in clock.seconds.items()}
 
 
+def run_cases(wanted: Iterable[Case], *, complete: bool = False) -> Iterator[Result]:
+    """All rows.  What rows share is prepared once; rows of one scene must follow each other."""
+    scene: Scene | None = None
+    three: Scene | None = None
+    key = None
+    for case in wanted:
+        if key != (case.architecture, case.height, case.width, case.objects):
+            if key is None or key[:3] != (case.architecture, case.height, case.width):
+                three = None
+            scene = prepare(case, complete=complete, like=three if case.objects > COPIED_OBJECTS else None)
+            three = scene if case.objects == COPIED_OBJECTS else three
+            key = (case.architecture, case.height, case.width, case.objects)
+        assert scene is not None
+        yield run_case(case, scene)
+
+
 def cases(*, quick: bool) -> list[Case]:
-    """The rows, cheap ones first."""
-    rows = [
+    """The rows, those with a floor first."""
+    small, large = SIZES
+    published = [
+        Case("resnet50", *size, objects, annotated, repeats=1 if quick else 3)
+        for size in ((large,) if quick else (large, small))
+        for objects in (1, 3, 10)
+        for annotated in (1, 3)
+    ]
+    compact = [
         Case("compact", *size, objects, annotated, frames=5 if quick else 20, repeats=2 if quick else 5)
-        for size in SIZES
+        for size in ((small,) if quick else (small, large))
         for objects in (1, 3, 5, 10)
         for annotated in (1, 3)
     ]
-    rows += [
-        Case("resnet50", *size, objects, annotated, repeats=1 if quick else 3, plain=not quick or size[0] == 480)
-        for size in SIZES
-        for objects in (1, 3, 10)
-        for annotated in (1, 3)
-        if not quick or size[0] == 480
-    ]
-    return rows
+    return published + compact

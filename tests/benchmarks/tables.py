@@ -30,10 +30,10 @@ def page(results: dict[str, Any]) -> str:
         "# Speed and memory\n",
         "Made by `make bench` (`python -m tests.benchmarks`); the figures are in `bench.json` beside this file.\n",
         "`plain` is the plain transcription of the published computation (`tests/benchmarks/plain.py`): no cache, "
-        "every object on its own, dense attention. It and ours take turns in one process. *First round*: nothing is cached, "
-        "every frame is encoded. *Later rounds*: frame features are cached. Times are per propagated frame, reading, "
-        "storing and all; the annotated frame is not among them. The published network has the golden random weights, "
-        "on which its time does not depend.\n",
+        "every object on its own, dense attention. It and ours take turns in one process. *First round*: nothing is "
+        "cached, every frame is encoded. *Later rounds*: frame features are cached. Times are per propagated frame, "
+        "reading, storing and all; the annotated frame is not among them. The published network has the golden random "
+        "weights, on which its time does not depend.\n",
     ]
     sections = {"speed": _speed, "switches": _switches, "scaling": _scaling, "memory": _memory}
     for name, section in sections.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 from torch import nn
@@ -11,7 +11,7 @@ from libs.segmenter import Segmenter
 from tests.benchmarks.measure import PartClock, PeakMemory, machine
 from tests.benchmarks.memory import StandIn, run_session
 from tests.benchmarks.scenes import Discs
-from tests.benchmarks.speed import Case, run_case
+from tests.benchmarks.speed import Case, run_cases
 from tests.benchmarks.switches import Switch
 from tests.benchmarks.tables import milliseconds, page
 
@@ -21,12 +21,14 @@ def section(rows: list) -> dict:
 
 
 def test_a_case_becomes_a_row():
-    result = run_case(Case("compact", 64, 96, 2, 3, frames=2, repeats=1))
+    case = Case("compact", 64, 96, 3, 3, frames=2, repeats=1)
+    result, copies = run_cases([case, replace(case, objects=5)])
+    assert copies.case.objects == 5 and copies.later.wall > 0
     assert result.plain is None and result.first.wall > 0 and result.later.wall > 0
     assert set(result.parts_later) == {"global_transfer", "local_transfer", "trunk", "decoder", "quality"}
     assert set(result.parts_first) == {*result.parts_later, "encoder"}
     text = page({"speed": section([asdict(result)])})
-    assert "| compact | 64x96 | 2 | 3 |" in text
+    assert "| compact | 64x96 | 3 | 3 |" in text
 
 
 def test_ratios_and_floors_are_in_the_page():
