@@ -64,7 +64,11 @@ class VideoRecord:
         return [_from_json(r) for r in run["rounds"]]
 
     def put(self, key: RunKey, rounds: list[RoundResult]) -> None:
-        """Keep a run, in place of one with another identity, and write the file."""
+        """Keep a run, in place of one with another identity, and write the file.
+
+        What another process has kept there in the meantime stays: the file is read again first.
+        """
+        self.runs = VideoRecord.open(self.path.parent, self.dataset, self.sequence).runs
         self.runs[key.name] = {
             "identity": key.identity,
             "protocol": key.protocol,

@@ -292,6 +292,15 @@ def test_records_come_back_and_another_identity_does_not(tmp_path):
     assert VideoRecord.open(tmp_path, "real", "cat").get(replace(key, protocol="4 frames")) is None
 
 
+def test_two_processes_on_one_video_keep_each_others_runs(tmp_path):
+    first, second = (VideoRecord.open(tmp_path, "real", "cat") for _ in range(2))
+    keys = [RunKey("network", policy, "abc", "3 frames") for policy in ("RS1", "RS4")]
+    for record, key in zip((first, second), keys, strict=True):
+        record.put(key, [result(1, [0.5], [0.5])])
+    both = VideoRecord.open(tmp_path, "real", "cat")
+    assert all(both.get(key) is not None for key in keys)
+
+
 def test_a_foreign_file_among_the_records_is_refused(tmp_path):
     (tmp_path / "real-cat.json").write_text("[1]")
     with pytest.raises(UserError, match="no record of a study"):
