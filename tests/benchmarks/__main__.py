@@ -53,7 +53,10 @@ def scaling(quick: bool, keep: Keep) -> None:
 
 def memory(quick: bool, keep: Keep) -> None:
     """Long sessions."""
-    keep([asdict(footprint) for footprint in run_memory(quick=quick)])
+    rows: Rows = []
+    for footprint in run_memory(quick=quick):
+        rows.append(asdict(footprint))
+        keep(rows)
 
 
 SECTIONS: dict[str, Callable[[bool, Keep], None]] = {
