@@ -55,6 +55,7 @@ train: install
 
 bench: install
 	$(RUN) -m tests.benchmarks $(ARGS)
+	$(RUN) -m tests.benchmarks.app || echo "The app was not measured (it needs Chromium: apt install chromium)."
 
 sample: install
 	$(RUN) -m dataset_torch.sample.render $(ARGS)
