@@ -125,6 +125,15 @@ def kept(runner: Runner, plans: Sequence[VideoPlan]) -> dict[str, dict[str, Vide
     return out
 
 
+def _played(argv: Sequence[str]) -> list[str]:
+    """The arguments without those that only concern the page."""
+    words = list(argv)
+    while "--note" in words:
+        at = words.index("--note")
+        del words[at : at + 2]
+    return [w for w in words if w != "--page-only"]
+
+
 def _names(text: str | None) -> list[str] | None:
     """Names separated by commas; `None` where none are given."""
     return [name for name in text.split(",") if name] if text else None
@@ -139,7 +148,9 @@ def about(options: argparse.Namespace, plans: Sequence[VideoPlan], argv: Sequenc
     info = runs.describe_checkpoint(options.checkpoint)
     # Folders are named differently on every machine: data sets are shown by name, other absolute paths by their end.
     roots = {text: DataRoot.parse(text).name for text in options.davis_root}
-    words = [f"{roots[w]}=FOLDER" if w in roots else Path(w).name if Path(w).is_absolute() else w for w in argv]
+    words = [
+        f"{roots[w]}=FOLDER" if w in roots else Path(w).name if Path(w).is_absolute() else w for w in _played(argv)
+    ]
     description = f", {info.description}" if info.description else ""
     return About(
         command=shlex.join(["python", "-m", "libs.studies", *words]),
