@@ -145,7 +145,7 @@ def _baselines(runs: Mapping[str, VideoRuns]) -> tuple[Curve, ...]:
     found: list[Curve] = []
     for policy in (ORACLE, "RS4"):
         names = _present(runs, [(NETWORK, policy), *((m.name, policy) for m in BASELINES)])
-        if len(names) > 1:
+        if len(names) > 1 or found:  # the network alone only beside a comparison
             found += curves(runs, [(n, "the network" if n[0] == NETWORK else _title(BASELINES, n[0])) for n in names])
     return tuple(found)
 
