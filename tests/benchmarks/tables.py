@@ -44,7 +44,7 @@ def page(results: dict[str, Any]) -> str:
 
 def _conditions(section: Record) -> str:
     m = section["machine"]
-    busy = "nothing else was running" if m["load"] < 1.5 else "other work was running: times on the clock mean little, processor time does"
+    busy = "nothing else was running" if m["load"] < 1.5 else "other work was running: trust processor time"
     return (
         f"{section['date']}, `{section['command']}`: {m['processor']}, {m['cores']} cores, {m['threads']} threads, "
         f"PyTorch {m['torch']}, Python {m['python']}; load at the start {m['load']} ({busy}).\n"
