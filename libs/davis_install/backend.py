@@ -11,7 +11,7 @@ unchanged, into a wheel without the extension and with requirements that hold to
 rest when the package is imported.  davisinteractive is under the GPL v3; nothing of it is stored in this repository.
 
 pip passes its configuration (files and `PIP_*` variables) on to this backend, but not its command-line options: give
-another package index by `PIP_INDEX_URL`, not by `--index-url`.
+another package index by the variable `PIP_INDEX_URL`, not by an option.
 """
 
 from __future__ import annotations
