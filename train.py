@@ -19,14 +19,13 @@ from pathlib import Path
 import torch
 
 from dataset_torch.errors import UserError
-from libs.checkpoints import load_network
 from libs.device import choose_device, set_threads
 from libs.training.board import Board
 from libs.training.data import KINDS, open_set, validation_clips
 from libs.training.engine import Engine, recipe_in_words
 from libs.training.parallel import Processes
 from libs.training.recipe import RECIPES, load_recipe
-from libs.training.setup import build_network
+from libs.training.setup import build_network, started_network
 from libs.training.validation import validate_clips
 
 SAMPLE = f"davis:{Path(__file__).resolve().parent / 'dataset_torch' / 'sample' / 'DAVIS'}"
@@ -93,7 +92,11 @@ def train(options: argparse.Namespace) -> None:
     recipe = load_recipe(options.recipe, **settings(options.set))
     data = [open_set(specification) for specification in options.data]
     resumes = (options.out / "state.pth").is_file()
-    network = load_network(options.start) if options.start else build_network(recipe, pretrained=not resumes)
+    if options.start:
+        network, differences = started_network(recipe, options.start)
+        print("; ".join([f"starts from {options.start}", *differences]), flush=True)
+    else:
+        network = build_network(recipe, pretrained=not resumes)
     processes = Processes.start(device)
     held_out = validation_clips(options.validation, recipe.validation_clips) if options.validation else []
     engine = Engine(

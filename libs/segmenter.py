@@ -164,7 +164,7 @@ class Segmenter:
         if not session.object_ids:
             for object_id in sorted(annotation.object_ids - {0}):
                 session.add_object(object_id)
-        with self._compute():
+        with self.computing():
             result, record, probabilities = self._annotated_frame(session, annotation)
         state = session.state
         for earlier in {m.frame for m in state.memory} - {annotation.frame}:
@@ -240,11 +240,11 @@ class Segmenter:
                     continue
                 probabilities = session.padded_probabilities(annotated_frame) if start is None else start.probabilities
                 foreground = probabilities[1:, None].to(self.device)  # O x 1 x H x W
-                with self._compute():
+                with self.computing():
                     beside = self.features(session, annotated_frame)
                 for frame in frames:
                     # The context is left before every yield: the caller's code must not run under our autograd mode.
-                    with self._compute():
+                    with self.computing():
                         query = self.features(session, frame, reader.take)
                         result = self._propagated_frame(session, frame, query, beside, foreground, side)
                     foreground, beside = result.probabilities[1:, None], query
@@ -269,8 +269,9 @@ class Segmenter:
         tensor = session.geometry.to_input(image, network.image_mean, network.image_std, method=method)
         return tensor.pin_memory() if self.device.type == "cuda" else tensor
 
-    def _image(self, session: Session, frame: int) -> Tensor:
-        return self._input(session, frame).to(self.device, non_blocking=True)  # 1 x 3 x H x W
+    def image(self, session: Session, frame: int) -> Tensor:
+        """The network's input of a frame, on its device: 1 x 3 x H x W."""
+        return self._input(session, frame).to(self.device, non_blocking=True)
 
     def _annotated_frame(
         self, session: Session, annotation: FrameAnnotation
@@ -280,7 +281,7 @@ class Segmenter:
         imported = annotation.mask is not None and not annotation.scribbles and not annotation.clicks
         planes = torch.from_numpy(geometry.pad(self._planes(session, annotation))).to(self.device)  # O x 3 x H x W
         features = self.features(session, frame)
-        interaction = self.network.interact(self._image(session, frame), features, planes)
+        interaction = self.network.interact(self.image(session, frame), features, planes)
         if imported:
             interaction = replace(interaction, mask_logit=(planes[:, :1] * 2 - 1) * IMPORTED_MASK_LOGIT)
         entry = self.network.memorise(features, interaction)
@@ -372,7 +373,7 @@ class Segmenter:
         return FrameResult(frame, score, direction, output.foreground, probabilities, propagation)
 
     @contextlib.contextmanager
-    def _compute(self) -> Iterator[None]:
+    def computing(self) -> Iterator[None]:
         """Autograd mode and precision of everything that the network does."""
         with contextlib.ExitStack() as stack:
             if not self.options.training:

@@ -137,8 +137,8 @@ def encode_all(segmenter: Segmenter, session: Session, network: GuidedNetwork) -
     encode_frames = getattr(network, "encode_frames", None)
     if encode_frames is None:
         return
-    images = torch.cat([segmenter._image(session, index) for index in range(len(session.frames))])
-    with segmenter._compute():
+    images = torch.cat([segmenter.image(session, index) for index in range(len(session.frames))])
+    with segmenter.computing():
         features = encode_frames(images)
     for index, entry in enumerate(features):
         session.features.get(index, lambda _, entry=entry: entry)

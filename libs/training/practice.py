@@ -1,7 +1,8 @@
 """Extra practice of the interaction alone, on a frame whose features are there already.
 
 A pass annotates one or two frames and propagates to many, so the interaction branch sees few examples.  Practice costs
-a fraction of a propagation: first strokes or a correction of the propagated mask, then a correction of the result.
+a fraction of a propagation: first strokes, or a correction of the propagated mask or of a draft with a part wrong;
+then corrections of the result, all on one frame.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from libs.scribble_maps import interaction_planes
 from libs.segmenter import Segmenter
 from libs.session import Session
 from libs.simulated_user import annotate
+from libs.training.drafts import draft
 from libs.training.losses import mask_loss
 from libs.training.recipe import Recipe
 from libs.training.samples import Sample
 from networks.interface import aggregate
 
-FRESH = 0.5  # probability of starting from nothing instead of the propagated mask
-TURNS = 2
+FRESH, DRAFT = 0.45, 0.35  # probability of starting from nothing, from a draft; else from the propagated mask
+STROKED_DRAFT = 0.5  # probability that a draft comes with first strokes, as a frame has that was annotated before
+TURNS = 3
 
 
 def practise(
@@ -34,8 +37,14 @@ def practise(
     generator: np.random.Generator,
 ) -> list[Tensor]:
     """Losses of up to `TURNS` turns on one frame that was segmented before; `target` O x 1 x H x W."""
-    prediction = None if generator.random() < FRESH else session.mask(frame)
     given: list[FrameAnnotation] = []
+    prediction, chance = None, generator.random()
+    if FRESH <= chance < FRESH + DRAFT:
+        prediction = draft(sample.frames[frame], sample.truth[frame], sample.object_ids, generator)
+        if generator.random() < STROKED_DRAFT:
+            given.append(annotate(frame, sample.truth[frame], None, sample.object_ids, generator, recipe.style))
+    elif chance >= FRESH:
+        prediction = session.mask(frame)
     losses = []
     for _ in range(TURNS):
         strokes = annotate(frame, sample.truth[frame], prediction, sample.object_ids, generator, recipe.style)
@@ -49,9 +58,9 @@ def practise(
             *sample.truth.shape[1:],
             negatives_everywhere=segmenter.network.negatives_everywhere,
         )
-        with segmenter._compute():
+        with segmenter.computing():
             interaction = segmenter.network.interact(
-                segmenter._image(session, frame),
+                segmenter.image(session, frame),
                 segmenter.features(session, frame),
                 torch.from_numpy(planes).to(segmenter.device),
             )

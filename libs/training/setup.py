@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from dataset_torch.errors import UserError
+from libs.checkpoints import read_checkpoint, resolve
 from libs.training.recipe import Recipe
 from networks.interface import GuidedNetwork
 
@@ -37,3 +38,24 @@ def build_network(recipe: Recipe, *, pretrained: bool = True) -> GuidedNetwork:
             torch.load(path, map_location="cpu", weights_only=True),
         )
     return network
+
+
+def started_network(recipe: Recipe, checkpoint: str) -> tuple[GuidedNetwork, list[str]]:
+    """A network that starts from a checkpoint's weights, and in words what the two do not share.
+
+    The file may be of an earlier version of the network: weights that it lacks keep their initial values.  Raises
+    `UserError` for another architecture, and for a weight of another shape.
+    """
+    content = read_checkpoint(resolve(checkpoint))
+    if content.architecture != recipe.architecture:
+        raise UserError(
+            f"{content.path} holds the network {content.architecture!r}; recipe {recipe.name} trains "
+            f"{recipe.architecture!r}. Choose the recipe or the checkpoint that goes with the other."
+        )
+    network = build_network(recipe, pretrained=False)
+    fresh = sorted(set(network.state_dict()) - set(content.weights))
+    try:
+        surplus = network.load_state_dict({k: v.float() for k, v in content.weights.items()}, strict=False)
+    except RuntimeError as error:
+        raise UserError(f"{content.path} does not fit the network of recipe {recipe.name}: {error}") from error
+    return network, [*(f"{name} starts anew" for name in fresh), *(f"{n} is not used" for n in surplus.unexpected_keys)]

@@ -10,8 +10,8 @@ class CompactConfig:
     """Written into the checkpoint, so that a file rebuilds its own network."""
 
     context_channels: int = 96
-    key_channels: int = 64
-    local_channels: int = 32
+    key_channels: int = 64  # of the key that began with the global matching
+    local_channels: int = 32  # and with the local one; both matchings use both
     value_channels: int = 16  # compared before and after the transfer
     object_channels: int = 24  # per object and annotated frame
     trunk_channels: int = 64

@@ -23,8 +23,7 @@ class CompactFeatures(FrameFeatures):
     detail: Tensor  # 1 x 12 x H/4 x W/4, compared between two frames (intersection)
     context: Tensor  # 1 x 96 x h x w, what the interaction branch and the memory read
     query: Tensor  # 1 x 64 x h x w, this frame's part of the propagation trunk's input
-    key: Tensor  # 1 x 64 x h x w, unit length: global matching
-    local_key: Tensor  # 1 x 32 x h x w, unit length: matching within a window
+    key: Tensor  # 1 x 96 x h x w, unit length: what both matchings compare
     value: Tensor  # 1 x 16 x h x w, compared before and after transfer (reliability)
 
 
@@ -60,8 +59,16 @@ class FrameEncoder(nn.Module):
             detail=self.detail(pyramid.stride4),
             context=linear + mixed,
             query=self.query(both),
-            key=F.normalize(self.key(both).float(), dim=1),
-            local_key=F.normalize(self.local_key(both).float(), dim=1),
+            key=self._key(both),
             value=self.value(both).float(),
         )
         return [batch.map(lambda tensor, i=i: tensor[i : i + 1]) for i in range(image.shape[0])]
+
+    def _key(self, both: Tensor) -> Tensor:
+        """Two unit vectors side by side, made a unit vector again.
+
+        One began as the key of the global, the other of the local matching.  On real video each matching does better
+        with both (balanced transfer .68 -> .69, local .794 -> .799 of J on seven sequences, true masks given).
+        """
+        parts = [F.normalize(layer(both).float(), dim=1) for layer in (self.key, self.local_key)]
+        return torch.cat(parts, 1) * 0.5**0.5

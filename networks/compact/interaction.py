@@ -22,7 +22,7 @@ class InteractionBranch(nn.Module):
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
         c = config
-        self.log_temperature = nn.Parameter(torch.tensor(12.0).log())
+        self.log_sharpness = nn.Parameter(torch.tensor(20.0).log())
         self.log_reach = nn.Parameter(torch.tensor(8.0).log())  # cells over which a stroke also counts by nearness
         self.planes4 = conv(3, 16, stride=2)
         self.planes8 = conv(16, 32, stride=2)
@@ -69,8 +69,8 @@ class InteractionBranch(nn.Module):
         count = planes.shape[0]
         stroked = F.max_pool2d(planes[:, 1:], 8).flatten(2)  # O x 2 x P
         previous = F.avg_pool2d(planes[:, :1], 8).flatten(2)  # O x 1 x P
-        key = rows(features.key)  # P x 64
-        matrix = affinity(key, key, temperature_of(self.log_temperature))  # P x P
+        key = rows(features.key)  # P x 96
+        matrix = affinity(key, key, temperature_of(self.log_sharpness))  # P x P
         # Only stroked cells have a say in nearness: a few of the P columns.
         cells = torch.nonzero(stroked.amax((0, 1)) > 0)[:, 0]
         near = matrix[:, cells] * self._nearness(height, width, cells)

@@ -71,7 +71,7 @@ class NoInferenceMode(Segmenter):
     """`torch.no_grad` only."""
 
     @contextmanager
-    def _compute(self) -> Iterator[None]:
+    def computing(self) -> Iterator[None]:
         with torch.no_grad():
             yield
 

@@ -181,8 +181,7 @@ def features_like(height: int, width: int, config: CompactConfig) -> CompactFeat
         detail=random(config.detail_channels, 2),
         context=random(config.context_channels),
         query=random(config.trunk_channels),
-        key=F.normalize(random(config.key_channels), dim=1),
-        local_key=F.normalize(random(config.local_channels), dim=1),
+        key=F.normalize(random(config.key_channels + config.local_channels), dim=1),
         value=random(config.value_channels),
     )
 
@@ -193,11 +192,25 @@ def test_global_transfer_is_a_softmax_over_annotated_positions(network: CompactG
     query, annotated = (features_like(4, 6, network.config) for _ in range(2))
     with torch.no_grad():
         entry = network.memoriser(annotated, torch.randn(2, 24, 4, 6), torch.rand(2, 1, 32, 48))
-        found = transfer(query, [entry])
-        similarity = 16 * rows(query.key) @ rows(annotated.key).t()  # P x P'
+        transfer.balance.zero_()
+        plain = transfer(query, [entry])
+        similarity = 40 * rows(query.key) @ rows(annotated.key).t()  # P x P'
         expected = torch.softmax(similarity, 1) @ rows(entry.mask)  # P x (O * 4)
-    assert torch.allclose(rows(found.mask), expected, atol=1e-5)
-    assert torch.allclose(found.evidence[0, 1].flatten(), torch.logsumexp(similarity - 16, 1), atol=1e-4)
+    assert torch.allclose(rows(plain.mask), expected.clamp(0.002, 0.998), atol=1e-5)
+    assert torch.allclose(plain.evidence[0, 1].flatten(), torch.logsumexp(similarity - 40, 1), atol=1e-4)
+
+
+def test_a_small_object_is_not_outvoted_by_the_background() -> None:
+    transfer = GlobalTransfer(CompactConfig())
+    annotated = torch.zeros(2, 4, 10, 10)
+    annotated[0, :, 0, :4] = 1  # 4 % of the frame
+    annotated[1, :, :5] = 1  # half of it
+    vague = torch.full((2, 4, 10, 10), 0.3)
+    with torch.no_grad():
+        small, half = transfer._balanced(vague, annotated)
+    # The square root of (0.96 + 0.01) / (0.04 + 0.01) = 19.4 is 4.4: the odds .3 / .7 become 1.89.
+    assert torch.allclose(small, torch.tensor(0.6537), atol=1e-3)
+    assert torch.allclose(half, torch.tensor(0.3), atol=1e-6)
 
 
 def test_a_better_match_weighs_more_among_the_annotated_frames(network: CompactGIS) -> None:
@@ -218,7 +231,7 @@ def test_local_transfer_sees_its_window_only(network: CompactGIS) -> None:
     mask = torch.rand(2, 4, 8, 6)
     with torch.no_grad():
         found = transfer(query, neighbour, mask)
-        similarity = 16 * rows(query.local_key) @ rows(neighbour.local_key).t()  # P x P
+        similarity = 40 * rows(query.key) @ rows(neighbour.key).t()  # P x P
         y, x = torch.arange(48) // 6, torch.arange(48) % 6
         dy, dx = y[None] - y[:, None], x[None] - x[:, None]
         bias = torch.where((dy.abs() <= 2) & (dx.abs() <= 2), -0.1 * (dy**2 + dx**2), torch.tensor(OUTSIDE))

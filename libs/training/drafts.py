@@ -1,0 +1,85 @@
+"""Drafts: wrong masks for practising corrections.
+
+What a network gets wrong on rendered clips is a border here and there; on a real video whole parts are missing (a leg,
+a shirt of another colour) or come along with the object (the shadow, a neighbour).  A draft is the truth with such an
+error made on purpose, so that a stroke on it teaches how far the stroke is meant to reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+COLOURS = 4  # parts that an object, or what lies round it, is split into by colour
+REACH = 0.6  # of the object's size: how far round it background may be taken for the object
+
+
+def draft(
+    image: np.ndarray, truth: np.ndarray, object_ids: Sequence[int], generator: np.random.Generator
+) -> np.ndarray:
+    """A wrong version of `truth`: some objects lose a part, some gain one, or two are confused.
+
+    Args:
+        image: uint8 H x W x 3; colours decide what a part is.
+        truth: uint8 H x W of ids; only `object_ids` are kept.
+        generator: the only source of chance.
+
+    Returns:
+        uint8 H x W of ids.
+    """
+    result = np.where(np.isin(truth, object_ids), truth, 0).astype(np.uint8)
+    for object_id in object_ids:
+        inside = truth == object_id
+        if inside.sum() < 16:
+            continue
+        chance = generator.random()
+        if chance < 0.55:
+            lost = _part(image, inside, generator)
+            others = [i for i in object_ids if i != object_id]
+            taken = generator.choice(others) if others and generator.random() < 0.25 else 0
+            result[lost] = taken
+        elif chance < 0.85:
+            around = _surroundings(inside) & ~np.isin(truth, object_ids)
+            if around.any():
+                result[_part(image, around, generator)] = object_id
+        elif chance < 0.95:
+            result[inside] = 0
+    return result
+
+
+def _part(image: np.ndarray, region: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """A part of a region (boolean, not empty): one side of a random line, a patch, or what shares a colour."""
+    rows, columns = np.nonzero(region)
+    kind = generator.integers(3)
+    here = int(generator.integers(len(rows)))
+    if kind == 0:
+        angle = generator.uniform(0, 2 * np.pi)
+        along = rows * np.sin(angle) + columns * np.cos(angle)
+        chosen = along <= np.quantile(along, generator.uniform(0.15, 0.7))
+    elif kind == 1:
+        size = max(2.0, np.sqrt(len(rows)) * generator.uniform(0.3, 0.8))
+        squeeze = np.exp(generator.uniform(-0.7, 0.7))
+        chosen = ((rows - rows[here]) * squeeze) ** 2 + ((columns - columns[here]) / squeeze) ** 2 <= size**2
+    else:
+        colours = image[rows, columns].astype(np.float32)
+        centres = colours[generator.choice(len(rows), min(COLOURS, len(rows)), replace=False)]
+        for _ in range(2):  # enough of k-means to split by colour
+            nearest = ((colours[:, None] - centres[None]) ** 2).sum(2).argmin(1)
+            centres = np.stack(
+                [colours[nearest == k].mean(0) if (nearest == k).any() else c for k, c in enumerate(centres)]
+            )
+        chosen = nearest == nearest[here]
+    part = np.zeros(region.shape, np.uint8)
+    part[rows[chosen], columns[chosen]] = 1
+    if kind == 2:  # colours are noisy: whole patches, no pepper and salt
+        part = cv2.medianBlur(part, 7)
+    return (part > 0) & region
+
+
+def _surroundings(inside: np.ndarray) -> np.ndarray:
+    """The background within `REACH` of the object's size."""
+    size = 2 * max(2, round(REACH * float(np.sqrt(inside.sum())) / 2)) + 1
+    grown = cv2.dilate(inside.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    return (grown > 0) & ~inside
