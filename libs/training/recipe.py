@@ -10,7 +10,7 @@ from typing import Any
 from dataset_torch.errors import UserError
 from libs.simulated_user import UserStyle
 
-RECIPES = ("compact", "resnet50")
+RECIPES = ("compact", "compact_quality", "resnet50")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Recipe:
     learning_rate: float = 1.5e-3
     backbone_rate: float = 0.1  # relative to `learning_rate`
     unfrozen: tuple[str, ...] = ()  # prefixes of backbone parameters that are trained
+    only: tuple[str, ...] = ()  # prefixes of the only parameters that are trained; empty: all that are not frozen
     warm_up_steps: int = 50
     final_rate: float = 0.01  # relative to `learning_rate`, at the end of the cosine
     weight_decay: float = 1e-4

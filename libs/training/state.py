@@ -123,10 +123,10 @@ def is_backbone(name: str) -> bool:
 
 
 def trained_parameters(network: nn.Module, recipe: Recipe) -> dict[str, nn.Parameter]:
-    """Freeze the backbone but for `recipe.unfrozen`; returns the trained parameters by name."""
+    """Freeze the backbone but for `recipe.unfrozen` (or all but `recipe.only`); the trained parameters by name."""
     trained = {}
     for name, parameter in network.named_parameters():
-        free = not is_backbone(name) or name.startswith(recipe.unfrozen) if recipe.unfrozen else not is_backbone(name)
+        free = name.startswith(recipe.only or recipe.unfrozen) or not (recipe.only or is_backbone(name))
         parameter.requires_grad_(free)
         if free:
             trained[name] = parameter

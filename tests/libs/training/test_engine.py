@@ -63,6 +63,15 @@ def test_unfrozen_parts_of_the_backbone_learn_at_their_own_rate() -> None:
     assert len(groups[2]["params"]) == len(groups[3]["params"]) == 3  # expand, depthwise, project
 
 
+def test_a_recipe_may_train_one_part_only(tmp_path: Path) -> None:
+    engine = new_engine(tmp_path, only=("propagation.quality.",))
+    before = {name: value.clone() for name, value in engine.network.state_dict().items()}
+    engine.step()
+    changed = {name for name, value in engine.network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith("propagation.quality.") for name in changed)
+    assert len(make_optimiser(engine.parameters, engine.recipe).param_groups) == 4
+
+
 def test_the_learning_rate_warms_up_and_falls_to_its_last_value() -> None:
     recipe = tiny_recipe(steps=100, warm_up_steps=10, final_rate=0.1)
     assert learning_rate_factor(0, recipe) == pytest.approx(0.1)
