@@ -10,13 +10,14 @@ SLOW ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install davis youtube app train bench sample test lint format
+.PHONY: help install davis youtube app train studies bench sample test lint format
 
 help:
 	@echo "make davis     DAVIS interactive evaluation on the bundled sample with the shipped checkpoint"
 	@echo "make youtube   the same for YouTube-iVOS"
 	@echo "make app       the annotation app in the browser"
 	@echo "make train     train the compact network on what is bundled"
+	@echo "make studies   ablations, guidance and baselines on data of yours (ARGS=\"--davis-root FOLDER\"; results/ablation)"
 	@echo "make bench     measure speed and memory"
 	@echo "make sample    render the bundled sample data again"
 	@echo "make test      every test (SLOW=1: those that need the network or minutes, too)"
@@ -52,6 +53,9 @@ app: install
 
 train: install
 	$(RUN) train.py $(ARGS)
+
+studies: install
+	$(RUN) -m libs.studies $(or $(ARGS),--davis-root sample=dataset_torch/sample/DAVIS --max-frames 24)
 
 bench: install
 	$(RUN) -m tests.benchmarks $(ARGS)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import replace
+from typing import ClassVar, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from networks.compact.config import CompactConfig
@@ -18,6 +20,18 @@ from networks.compact.propagation import (
     PropagationBranch,
 )
 from networks.interface import GuidedNetwork, Interaction, aggregate
+
+
+class Look(NamedTuple):
+    """Another view of the annotated frame."""
+
+    scale: float
+    mirrored: bool
+
+
+#: The annotated frame decides over all others and is one among many, so the interaction branch may look at it again.
+#: Each look costs an encoding and a run of the branch at its scale, .1 s or less on one core.
+SECOND_LOOKS = (Look(0.75, True), Look(1.25, False))
 
 
 class CompactGIS(GuidedNetwork):
@@ -52,7 +66,24 @@ class CompactGIS(GuidedNetwork):
         return self.encoder(image)[0]
 
     def interact(self, image: Tensor, features: CompactFeatures, planes: Tensor) -> Interaction:
-        return self.interaction(features, planes)
+        """In use, the mean logit over `SECOND_LOOKS` and the plain look; in training the plain look alone."""
+        interaction = self.interaction(features, planes)
+        if self.training:
+            return interaction
+        logits = [interaction.mask_logit, *(self._look(image, planes, look) for look in SECOND_LOOKS)]
+        return replace(interaction, mask_logit=torch.stack(logits).mean(0))
+
+    def _look(self, image: Tensor, planes: Tensor, look: Look) -> Tensor:
+        """The mask logit from a resized, perhaps mirrored picture: O x 1 x H x W."""
+        size = image.shape[-2:]
+        small = tuple(max(1, round(look.scale * n / self.pad_multiple)) * self.pad_multiple for n in size)
+        inputs = [F.interpolate(x, size=small, mode="bilinear", align_corners=False) for x in (image, planes.float())]
+        if look.mirrored:
+            inputs = [x.flip(-1) for x in inputs]
+        logit = self.interaction(self.encode_frame(inputs[0]), inputs[1]).mask_logit
+        if look.mirrored:
+            logit = logit.flip(-1)
+        return F.interpolate(logit, size=size, mode="bilinear", align_corners=False)
 
     def memorise(self, features: CompactFeatures, interaction: Interaction) -> CompactEntry:
         # Aggregated: where two objects claim the same pixels the memory holds the settled answer.

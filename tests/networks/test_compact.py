@@ -21,6 +21,7 @@ from networks.compact.backbone import (
 from networks.compact.encoder import CompactFeatures
 from networks.compact.layers import cells, others
 from networks.compact.matching import OUTSIDE, GlobalTransfer, LocalTransfer, rows, warp
+from networks.compact.network import SECOND_LOOKS, Look
 from networks.compact.propagation import CompactPropagation
 from networks.interface import FrameFeatures
 
@@ -82,21 +83,41 @@ def test_frames_encoded_together_or_one_by_one_are_the_same(network: CompactGIS)
 def test_a_negative_stroke_alone_does_not_change_the_evidence_for_the_others(network: CompactGIS) -> None:
     """Another object's positive stroke is a negative one for this object; its own planes stay its own."""
     given = planes(2)
-    features = network.encode_frame(torch.randn(1, 3, 64, 96))
+    image = torch.randn(1, 3, 64, 96)
+    features = network.encode_frame(image)
     with torch.no_grad():
-        alone = network.interact(None, features, given[:1]).mask_logit
-        both = network.interact(None, features, given).mask_logit[:1]
+        alone = network.interact(image, features, given[:1]).mask_logit
+        both = network.interact(image, features, given).mask_logit[:1]
         told = given[:1].clone()
         told[:, 2] = given[1:, 1]
-        negative = network.interact(None, features, told).mask_logit
+        negative = network.interact(image, features, told).mask_logit
     assert not torch.allclose(alone, both, atol=1e-4)
     assert torch.allclose(both, negative, atol=1e-4)
 
 
-def test_memory_of_one_object_alone(network: CompactGIS) -> None:
-    features = network.encode_frame(torch.randn(1, 3, 64, 96))
+def test_in_use_the_annotated_frame_is_looked_at_again(network: CompactGIS) -> None:
+    image = torch.randn(1, 3, 64, 96)
+    given = planes(2)
     with torch.no_grad():
-        entry = network.memorise(features, network.interact(None, features, planes(3)))
+        features = network.encode_frame(image)
+        plain = network.interaction(features, given).mask_logit
+        looks = [network._look(image, given, look) for look in SECOND_LOOKS]
+        assert torch.allclose(network._look(image, given, Look(1, False)), plain, atol=1e-4)
+        mirrored = network.interaction(network.encode_frame(image.flip(-1)), given.flip(-1)).mask_logit.flip(-1)
+        assert torch.allclose(network._look(image, given, Look(1, True)), mirrored, atol=1e-4)
+        used = network.interact(image, features, given)
+        assert torch.allclose(used.mask_logit, torch.stack([plain, *looks]).mean(0), atol=1e-5)
+        trained = network.train().interact(image, features, given)
+    network.eval()
+    assert torch.allclose(trained.mask_logit, plain, atol=1e-5)
+    assert torch.equal(trained.object_feature, used.object_feature)
+
+
+def test_memory_of_one_object_alone(network: CompactGIS) -> None:
+    image = torch.randn(1, 3, 64, 96)
+    features = network.encode_frame(image)
+    with torch.no_grad():
+        entry = network.memorise(features, network.interact(image, features, planes(3)))
     part = entry.select_objects([2])
     assert torch.equal(part.mask, entry.mask[2:]) and part.key is entry.key
 
@@ -250,10 +271,11 @@ def test_warp_moves_by_whole_cells() -> None:
 
 
 def test_features_are_a_tensor_group(network: CompactGIS) -> None:
-    features = network.encode_frame(torch.randn(1, 3, 64, 96))
+    image = torch.randn(1, 3, 64, 96)
+    features = network.encode_frame(image)
     assert isinstance(features, FrameFeatures)
     half = features.map(Tensor.half)
     assert half.nbytes * 2 == features.nbytes
     with torch.no_grad():  # cached features may be kept in half precision
-        output = network.interact(None, half.map(Tensor.float), planes(1))
+        output = network.interact(image, half.map(Tensor.float), planes(1))
     assert torch.isfinite(output.mask_logit).all()
