@@ -80,7 +80,7 @@ class Config:
 
     # Memory
     storage: Literal["float32", "uint16", "uint8"] = "uint16"  # how the probabilities of frames are kept
-    feature_budget_mb: int = 1024  # frame features kept between rounds, megabytes
+    feature_budget_mb: int = 640  # frame features kept between rounds, megabytes
     feature_spill: Literal["none", "memory", "disk"] = "none"  # where features beyond that go, in half precision
     feature_spill_mb: int = 8192  # how much may go there, megabytes
     frames_ahead: int = 2  # frames read and resized ahead of the network; 0 = none

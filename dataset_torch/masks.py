@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from dataset_torch.atomic import write_atomic
 from dataset_torch.errors import UserError
@@ -64,6 +64,8 @@ def decode_mask(data: bytes, name: str) -> np.ndarray:
             if image.mode in ("1", "L", "P"):
                 return np.asarray(image.convert("L") if image.mode == "1" else image, dtype=np.uint8)
             mode = image.mode
+    except UnidentifiedImageError as error:  # its own message names an object in memory
+        raise UserError(f"mask {name} cannot be read: it is no picture. Give a palette or 8-bit grey PNG.") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"mask {name} cannot be read ({error}). Restore the file; it may be truncated.") from error
     raise UserError(

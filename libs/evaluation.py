@@ -45,6 +45,8 @@ def load_segmenter(config: Any, *, benchmark: str) -> Segmenter:
     chosen = device.device_of_process(config.device)
     precision = device.Precision.parse(config.precision)
     device.set_threads(config.threads)
+    if chosen.type == "cpu":
+        device.keep_freed_memory()
     network = checkpoints.load_network(config.checkpoint)
     if hasattr(network, "score_foreground"):
         network.score_foreground = config.score_foreground

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from networks.interface import FrameFeatures
+from networks.interface import FrameFeatures, MemoryEntry
 
 Spill = Literal["none", "memory", "disk"]
 
@@ -27,12 +28,16 @@ class FeatureCache:
 
     With `spill`, dropped features go in half precision to CPU memory or to a file in a temporary folder, within
     `spill_bytes`, and are read back instead of encoded again.  This rounds them (relative error up to 5e-4).
+
+    With the features goes what the frame read from the annotated frames (`read`): in the next round all but the newest
+    annotated frame are the same.  It counts towards the budget and is dropped with the features, never spilled.
     """
 
     def __init__(self, budget_bytes: int, *, spill: Spill = "none", spill_bytes: int = 0):
         self.budget_bytes = budget_bytes
         self.bytes = 0
         self._items: OrderedDict[int, FrameFeatures] = OrderedDict()
+        self._readings: dict[int, list[_Reading]] = {}  # of frames in `_items` only
         self._coming: dict[int, None] = {}  # frames of the present round that are not visited yet, in order
         self._spilled = None if spill == "none" or not spill_bytes else _Spilled(spill_bytes, disk=spill == "disk")
 
@@ -55,11 +60,43 @@ class FeatureCache:
     def put(self, frame: int, features: FrameFeatures) -> None:
         """Keep the features of `frame`, dropping others beyond the budget."""
         if frame in self._items:
+            self._forget_readings(frame)
             self.bytes -= self._items.pop(frame).nbytes
         self._items[frame] = features
         self.bytes += features.nbytes
+        self._shrink(newest=frame)
+
+    def read(
+        self, frame: int, entries: Sequence[MemoryEntry], read: Callable[[MemoryEntry], MemoryEntry]
+    ) -> list[MemoryEntry]:
+        """What `frame` reads from each of these entries, read now if it is not kept from an earlier round.
+
+        To be called after `get`, with all entries that the frame needs: what it read from others (undone, replaced, or
+        too far away by now) is forgotten.  An entry is known by its identity, for entries never change; a reading that
+        is the entry itself is not kept.
+        """
+        known = {id(entry): r.content for entry in entries for r in self._readings.get(frame, ()) if r.is_of(entry)}
+        for entry in entries:
+            if id(entry) not in known:
+                known[id(entry)] = read(entry)
+        if frame in self._items:
+            self._forget_readings(frame)
+            distinct = {id(entry): entry for entry in entries}.values()
+            kept = [_Reading(weakref.ref(e), known[id(e)]) for e in distinct if known[id(e)] is not e]
+            if kept:
+                self._readings[frame] = kept
+                self.bytes += sum(r.content.nbytes for r in kept)
+                self._shrink(newest=frame)
+        return [known[id(entry)] for entry in entries]
+
+    def _forget_readings(self, frame: int) -> None:
+        self.bytes -= sum(r.content.nbytes for r in self._readings.pop(frame, ()))
+
+    def _shrink(self, newest: int) -> None:
         while self.bytes > self.budget_bytes and len(self._items) > 1:
-            self._drop(self._next_to_go(newest=frame))
+            self._drop(self._next_to_go(newest=newest))
+        if self.bytes > self.budget_bytes:  # only the newest is left, and its readings alone may be too much
+            self._forget_readings(newest)
 
     def _next_to_go(self, newest: int) -> int:
         """Least recently used among those that this round does not need any more, else the one that it needs last."""
@@ -69,6 +106,7 @@ class FeatureCache:
         return next(f for f in reversed(self._coming) if f in self._items and f != newest)
 
     def _drop(self, frame: int) -> None:
+        self._forget_readings(frame)
         features = self._items.pop(frame)
         self.bytes -= features.nbytes
         if self._spilled is not None:
@@ -77,6 +115,7 @@ class FeatureCache:
     def clear(self) -> None:
         """Forget everything."""
         self._items.clear()
+        self._readings.clear()
         self._coming.clear()
         self.bytes = 0
         if self._spilled is not None:
@@ -88,6 +127,17 @@ class FeatureCache:
 
     def __len__(self) -> int:
         return len(self._items)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What a frame read from an entry.  The entry is not kept alive, so its identity must be checked."""
+
+    entry: weakref.ref[MemoryEntry]
+    content: MemoryEntry
+
+    def is_of(self, entry: MemoryEntry) -> bool:
+        return self.entry() is entry
 
 
 @dataclass(frozen=True)

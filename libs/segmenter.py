@@ -54,7 +54,7 @@ class SegmenterOptions:
     output_interpolation: Literal["bilinear", "nearest"] = "bilinear"  # back to the original size; published: nearest
     guidance: GuidanceOptions = PUBLISHED  # how RS1 and RS4 propose frames (see libs.guidance)
     storage: StorageFormat = "uint16"  # how probabilities are kept between frames (see libs.storage.Prediction)
-    feature_budget_bytes: int = 1 << 30  # frame features kept over rounds; on a GPU this is GPU memory
+    feature_budget_bytes: int = 640 << 20  # frame features kept over rounds; on a GPU this is GPU memory
     feature_spill: Spill = "none"  # where features beyond the budget go, in half precision; none: encoded again
     feature_spill_bytes: int = 8 << 30  # how much may go there
     frames_ahead: int = 2  # frames read and resized ahead of the network in a thread; 0 = none
@@ -331,10 +331,14 @@ class Segmenter:
     ) -> FrameResult:
         """`query` are the frame's features; `beside` and `foreground` (O x 1 x H x W) are the neighbour's."""
         outputs: list[tuple[list[int], Propagation]] = []
+        groups = []
         for rows, records in self._object_groups(session):
-            ids = [session.object_ids[row] for row in rows]
             order = select_memory([r.frame for r in records], frame, limit=self.options.memory_limit)
-            entries = [rows_of(records[position], ids) for position in order]
+            groups.append((rows, [records[position] for position in order]))
+        readings = self._readings(session, frame, query, [record for _, records in groups for record in records])
+        for rows, records in groups:
+            ids = [session.object_ids[row] for row in rows]
+            entries = [rows_of(readings[id(record)], ids) for record in records]
             outputs.append((rows, self.network.propagate(query, beside, foreground[rows], entries)))
         output = _merge(outputs, foreground)
         probabilities = aggregate(output.foreground)
@@ -348,6 +352,17 @@ class Segmenter:
         session.state.predictions[frame] = Prediction.pack(probabilities, session.object_ids, self.options.storage)
         session.state.scores[frame] = result.score
         return result
+
+    def _readings(
+        self, session: Session, frame: int, query: FrameFeatures, records: list[MemoryRecord]
+    ) -> dict[int, MemoryRecord]:
+        """`id()` of each record -> the record as this frame reads it, kept with the frame's features over rounds."""
+        if self.options.training:
+            return {id(record): record for record in records}
+        entries = session.features.read(
+            frame, [record.entry for record in records], lambda entry: self.network.read(query, entry)
+        )
+        return {id(record): replace(record, entry=entry) for record, entry in zip(records, entries, strict=True)}
 
     def _object_groups(self, session: Session) -> list[tuple[list[int], list[MemoryRecord]]]:
         """Objects (as rows) that share the same annotated frames, with those frames in order of annotation.

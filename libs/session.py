@@ -154,7 +154,7 @@ class Session:
     def scores(self) -> np.ndarray:
         """R-score of every frame, float64 [F], in (0, 1); nan where none has been computed."""
         scores = np.full(len(self.frames), np.nan)
-        for frame, score in self.state.scores.items():
+        for frame, score in tuple(self.state.scores.items()):  # copied: a run in another thread may add to it
             scores[frame] = score
         return scores
 

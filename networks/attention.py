@@ -22,6 +22,14 @@ BLOCK_ELEMENTS_CUDA = 1 << 26  # a GPU wants large products; 256 MB
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What one annotated frame has to say of one query frame; no other frame has a part in it."""
+
+    feature: Tensor  # O x C x P, the object features at the query's positions
+    logit: Tensor  # B x P, how far they are to be trusted, in (0, 10]
+
+
+@dataclass(frozen=True)
 class Transfer:
     """What the attention brings to the query frame, and how far that is to be trusted."""
 
@@ -58,33 +66,43 @@ class ReliabilityAttention(nn.Module):
             return transfer_or_fallback(source_keys, target_keys, values, blockwise)
         return blockwise(source_keys, target_keys, values)
 
+    def read(
+        self, query_keys: Tensor, query_self: Tensor, keys: Tensor, values: Tensor, object_feature: Tensor
+    ) -> Reading:
+        """What one annotated frame brings to the query: all the matrix products there are (arguments as `forward`)."""
+        return self._read(query_keys, query_self, keys, values, object_feature)
+
+    def _read(
+        self, query_keys: Tensor, query_self: Tensor, keys: Tensor, values: Tensor, object_feature: Tensor
+    ) -> Reading:
+        carried = object_feature.reshape(query_keys.shape[0], -1, keys.shape[-1])  # B x (O/B * C) x P
+        result = self._transfer(keys, query_keys, torch.cat([carried, values.to(carried.dtype)], 1))
+        feature, own = result.split([carried.shape[1], values.shape[1]], dim=1)
+        feature = feature.reshape(*object_feature.shape[:2], -1)
+        return Reading(feature, reliability_logit(own, query_self))
+
     def forward(
         self,
         query_keys: Tensor,
         query_self: Tensor,
-        memory: Sequence[tuple[Tensor, Tensor, Tensor]],
+        memory: Sequence[tuple[Tensor, Tensor, Tensor] | Reading],
         size: tuple[int, int],
     ) -> Transfer:
         """Bring the object features of the annotated frames to the query.
 
         `query_keys`, `query_self` B x 128 x P; `memory` per annotated frame its keys and values, B x 128 x P, and the
-        object feature O x C x h x w, O a multiple of B with the objects of one batch item next to each other; `size` is
-        (h, w) of the query.
+        object feature O x C x h x w, O a multiple of B with the objects of one batch item next to each other, or what
+        `read` made of these three; `size` is (h, w) of the query.
         """
+        readings = [r if isinstance(r, Reading) else self._read(query_keys, query_self, *r) for r in memory]
         batch = query_keys.shape[0]
-        features, logits = [], []
-        for keys, values, object_feature in memory:
-            carried = object_feature.reshape(batch, -1, keys.shape[-1])  # B x (O/B * C) x P
-            result = self._transfer(keys, query_keys, torch.cat([carried, values.to(carried.dtype)], 1))
-            feature, own = result.split([carried.shape[1], values.shape[1]], dim=1)
-            features.append(feature)
-            logits.append(reliability_logit(own, query_self))
-        logit = torch.stack(logits, dim=1)  # B x N x P
+        objects, channels, positions = readings[0].feature.shape
+        features = [r.feature.reshape(batch, -1, positions) for r in readings]  # B x (O/B * C) x P
+        logit = torch.stack([r.logit for r in readings], dim=1)  # B x N x P
         attention = torch.softmax(logit, dim=1)
         transferred = features[0] * attention[:, :1]
         for n, feature in enumerate(features[1:], start=1):
             transferred = torch.addcmul(transferred, feature, attention[:, n : n + 1])
-        objects, channels = memory[0][2].shape[:2]
         return Transfer(
             feature=transferred.reshape(objects, channels, *size),
             attention=attention.reshape(batch, -1, *size),

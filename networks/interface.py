@@ -10,7 +10,8 @@ The life of a network in one round (spec: method.md, sections 1 and 4)::
     entry = network.memorise(features, interaction)                       # joins the memory
     first = network.propagate(features, features, interaction.foreground, [entry])
     ...
-    output = network.propagate(query, neighbour, neighbour_foreground, memory)   # on every other frame
+    readings = [network.read(query, entry) for entry in memory]           # may be kept over rounds
+    output = network.propagate(query, neighbour, neighbour_foreground, readings)   # on every other frame
 """
 
 from __future__ import annotations
@@ -116,6 +117,14 @@ class GuidedNetwork(nn.Module, abc.ABC):
     def memorise(self, features: FrameFeatures, interaction: Interaction) -> MemoryEntry:
         """Project one annotated frame once, so that every later frame can read it at no further cost."""
 
+    def read(self, query: FrameFeatures, entry: MemoryEntry) -> MemoryEntry:
+        """What the query frame takes from one annotated frame, in a form that `propagate` accepts in the entry's place.
+
+        It depends on these two alone, so a caller may keep it for the rounds to come, in which the earlier annotated
+        frames are the same.  The default is the entry itself: nothing is worth keeping.
+        """
+        return entry
+
     @abc.abstractmethod
     def propagate(
         self,
@@ -127,7 +136,7 @@ class GuidedNetwork(nn.Module, abc.ABC):
         """Segment the query frame.
 
         `neighbour_foreground` O x 1 x H x W in [0, 1]: the objects on the frame propagated just before; `memory` at
-        least one entry, all with the same O objects in the same order.
+        least one entry (or what `read` made of it), all with the same O objects in the same order.
         """
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, get_args
 
 import torch
 from torch import Tensor
 
-from networks.attention import ReliabilityAttention
+from networks.attention import Reading, ReliabilityAttention
 from networks.deeplab.se_resnet import SEResNet
 from networks.interaction import InteractionBranch
 from networks.interface import FrameFeatures, GuidedNetwork, Interaction, MemoryEntry, Propagation
@@ -17,6 +17,11 @@ from networks.layers import per_object
 from networks.local_propagation import LocalPropagation
 from networks.reliability import ScoreForeground, r_score, score_foreground
 from networks.segmentation import FeatureFusion, SegmentationHead
+
+# Objects that are computed at a time.  Each takes 0.2 GB at 480 x 854; more of them at a time are no faster on a CPU.
+PORTION = 2
+PORTION_ANNOTATED = 3  # these convolutions' weights are transformed anew for every portion
+PORTION_CUDA = 16
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,16 @@ class GISMemory(MemoryEntry):
     keys: Tensor  # B x 128 x P
     values: Tensor  # B x 128 x P
     object_feature: Tensor  # O x 256 x h x w
+
+
+@dataclass(frozen=True)
+class GISReading(MemoryEntry):
+    """One annotated frame as one query frame reads it (7 MB per object in float32 at 480 x 854)."""
+
+    OBJECT_FIELDS: ClassVar[tuple[str, ...]] = ("feature",)
+
+    feature: Tensor  # O x 256 x P, the object feature brought to the query
+    logit: Tensor  # B x P, its reliability
 
 
 class GISNet(GuidedNetwork):
@@ -94,7 +109,7 @@ class GISNet(GuidedNetwork):
         """`image` B x 3 x H x W, `planes` O x 3 x H x W -> mask logit and object feature; `features` is not used."""
         objects = planes.shape[0]
         images = per_object(image, objects).expand(objects, -1, -1, -1)
-        mask_logit, object_feature = self.interaction(images, planes)
+        mask_logit, object_feature = in_portions(self.interaction, images, planes, size=PORTION_ANNOTATED)
         return Interaction(mask_logit=mask_logit, object_feature=object_feature)
 
     def memorise(self, features: GISFrame, interaction: Interaction) -> GISMemory:
@@ -105,16 +120,27 @@ class GISNet(GuidedNetwork):
             object_feature=interaction.object_feature,
         )
 
+    def read(self, query: GISFrame, entry: GISMemory) -> GISReading:
+        """The object feature brought to the query frame: all the work of the attention."""
+        reading = self.attention.read(query.keys, query.self_transfer, entry.keys, entry.values, entry.object_feature)
+        # A copy, lest a view keeps the transferred values in memory, too.
+        return GISReading(reading.feature.clone(), reading.logit)
+
     def propagate(
         self,
         query: GISFrame,
         neighbour: GISFrame,
         neighbour_foreground: Tensor,
-        memory: Sequence[GISMemory],
+        memory: Sequence[GISMemory | GISReading],
     ) -> Propagation:
         """Segment the query frame (see the interface); `logits` are O x 2 x H x W, background and object."""
         objects, size = neighbour_foreground.shape[0], query.query.shape[-2:]
-        entries = [(entry.keys, entry.values, entry.object_feature) for entry in memory]
+        entries = [
+            Reading(entry.feature, entry.logit)
+            if isinstance(entry, GISReading)
+            else (entry.keys, entry.values, entry.object_feature)
+            for entry in memory
+        ]
         transfer = self.attention(query.keys, query.self_transfer, entries, size)
         local = self.local_propagation(
             per_object(query.intersection, objects),
@@ -122,8 +148,10 @@ class GISNet(GuidedNetwork):
             per_object(neighbour.neighbour, objects),
             neighbour_foreground,
         )
-        fused = self.fusion(transfer.feature, local, per_object(query.query, objects), per_object(query.skip, objects))
-        logits = self.head(fused).float()  # O x 2 x H x W
+        own, skip = per_object(query.query, objects), per_object(query.skip, objects)
+        (logits,) = in_portions(
+            lambda *parts: (self.head(self.fusion(*parts)).float(),), transfer.feature, local, own, skip, size=PORTION
+        )  # O x 2 x H x W
         batch = transfer.reliability.shape[0]
         seen = score_foreground(logits.detach().unflatten(0, (batch, -1)), size, self.score_foreground)
         score = r_score(transfer.reliability, seen)
@@ -133,3 +161,22 @@ class GISNet(GuidedNetwork):
             reliability=transfer.reliability,
             logits=logits,
         )
+
+
+def in_portions(
+    function: Callable[..., tuple[Tensor, ...]], first: Tensor, *others: Tensor, size: int
+) -> tuple[Tensor, ...]:
+    """`function` of O x ... tensors, computed for `size` objects at a time (more on a GPU), so that memory is bounded.
+
+    Where the leading axis of one of the `others` is 1, that tensor is every portion's.  Nothing is cut while gradients
+    are kept: they need everything anyway.
+    """
+    size = max(size, PORTION_CUDA) if first.is_cuda else size
+    objects = first.shape[0]
+    if objects <= size or torch.is_grad_enabled():
+        return function(first, *others)
+    outputs = []
+    for start in range(0, objects, size):
+        portion = slice(start, start + size)
+        outputs.append(function(first[portion], *(x if x.shape[0] == 1 else x[portion] for x in others)))
+    return tuple(torch.cat(parts) for parts in zip(*outputs))

@@ -98,7 +98,7 @@ class Application:
         viewed = open_video(path, self.settings.frame_cache_bytes)
         if name is not None:
             frames.name = viewed.name = name
-        folder = self.workspace_of(path, frames.name)
+        folder = self.workspace_of(path, name)
         if self.video is not None and self.video.controller.workspace.folder == folder:
             return {"state": self.describe()}
         controller = Controller(
@@ -117,10 +117,10 @@ class Application:
         self._changed()
         return {"state": self.describe()}
 
-    def workspace_of(self, path: Path, name: str) -> Path:
-        """The folder of the session of a video."""
+    def workspace_of(self, path: Path, name: str | None = None) -> Path:
+        """The folder of the session of a video; with the suffix in its name, so that a.mp4 and a.avi have their own."""
         parent = self.settings.workspace or path.resolve().parent
-        return parent / f"{name}.gis"
+        return parent / f"{name or path.resolve().name}.gis"
 
     def close(self) -> None:
         """Stop what is running, wait for it, and let go of the workspace."""
@@ -230,6 +230,11 @@ class Application:
         if self.study is None:
             raise UserError("this is no real-user evaluation: it is started with --davis SEQUENCE.")
         return self.study
+
+    def refuse_in_study(self, what: str) -> None:
+        """Raise `UserError` in the real-user evaluation: it measures what the person draws."""
+        if self.study is not None:
+            raise UserError(f"{what} during the evaluation.")
 
     def truth(self, frame: int) -> np.ndarray:
         """Ground truth of a frame, uint8 H x W, if the evaluation lets the person see it."""
@@ -360,7 +365,8 @@ class Application:
         """The videos and folders below one of the permitted folders; without a path, those folders themselves."""
         folders = self.settings.folders
         if not text:
-            entries = [{"name": str(root), "path": str(root), "kind": "folder"} for root in folders.roots]
+            there = [root for root in folders.roots if root.is_dir()]
+            entries = [{"name": str(root), "path": str(root), "kind": "folder"} for root in there]
             return {"path": None, "parent": None, "entries": entries}
         path = folders.allow(text)
         if not path.is_dir():
@@ -370,9 +376,11 @@ class Application:
             for entry in sorted(path.iterdir(), key=lambda p: p.name.lower()):
                 if entry.name.startswith(".") or entry.suffix == ".gis" or not folders.contains(entry):
                     continue
+                if not _is_text(entry.name):
+                    continue
                 if entry.is_dir():
                     entries.append({"name": entry.name, "path": str(entry), "kind": _folder_kind(entry)})
-                elif entry.suffix.lower() in VIDEO_SUFFIXES:
+                elif entry.suffix.lower() in VIDEO_SUFFIXES and entry.is_file():
                     entries.append({"name": entry.name, "path": str(entry), "kind": "video"})
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}.") from error
@@ -383,8 +391,7 @@ class Application:
         """`open` for a path that the page named: it, and every frame in it, must be inside the permitted folders."""
         if not isinstance(text, str):
             raise UserError("a path is needed.")
-        if self.study is not None:
-            raise UserError("no other video can be opened during the evaluation.")
+        self.refuse_in_study("no other video can be opened")
         path = self.settings.folders.allow(text)
         if path.is_dir():
             for entry in path.iterdir():
@@ -411,6 +418,15 @@ def _folder_kind(folder: Path) -> str:
         return "folder"
     pictures = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
     return "frames" if first is not None and first.suffix.lower() in pictures else "folder"
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name can be sent to the page: names that are no UTF-8 cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _digest(scores: np.ndarray) -> str:

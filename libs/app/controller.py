@@ -394,7 +394,7 @@ class Controller:
 
     def recommended(self, policy: str) -> list[int]:
         """Frames to look at next (RS1: one, RS4: up to four); frames that the user worked on come last."""
-        if not self.session.state.scores:
+        if not self.session.state.scores or not self.session.object_ids:
             return []
         worked_on = {*self.session.annotated_frames, *self.marks}
         scores = self.session.scores

@@ -89,16 +89,16 @@ def _import_coco(controller: Controller, data: bytes) -> int:
             by_image.setdefault(annotation["image_id"], []).append(annotation)
         images = [(image["id"], PurePosixPath(image["file_name"]).stem) for image in content["images"]]
         categories = {c["id"]: str(c["name"]) for c in content["categories"]}
+        names = {
+            a["track_id"]: categories[a["category_id"]][:80]
+            for annotations in by_image.values()
+            for a in annotations
+            if type(a.get("track_id")) is int and categories.get(a.get("category_id"))
+        }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"that is no COCO JSON with images, annotations and categories ({error!r:.80}).") from error
     height, width = controller.frames.height, controller.frames.width
     index_of = {name: index for index, name in enumerate(frame_names(controller))}
-    names = {
-        a["track_id"]: categories[a["category_id"]][:80]
-        for annotations in by_image.values()
-        for a in annotations
-        if type(a.get("track_id")) is int and categories.get(a.get("category_id"))
-    }
 
     def masks() -> Iterator[tuple[int, np.ndarray]]:
         for image_id, name in images:

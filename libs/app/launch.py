@@ -7,6 +7,7 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import uvicorn
 
@@ -52,6 +53,8 @@ def make_plan(config: Config) -> Plan:
         workspace = ROOT / "workspace"  # not among the files of the repository
     if video is not None:
         roots.append(video if video.is_dir() else video.parent)
+    if workspace is not None and sequence is None:
+        roots.append(workspace)  # uploaded videos are kept there, and can be opened again
     settings = AppSettings(
         Folders(roots),
         workspace=None if workspace is None else workspace.resolve(),
@@ -122,7 +125,7 @@ def _say(access: Access, port: int, application: Application) -> None:
     """Print where the page is; with the token, where one is demanded."""
     host = access.host if access.host not in ("0.0.0.0", "::") else socket.gethostname()
     host = f"[{host}]" if ":" in host else host
-    query = f"/?token={access.token}" if access.token else "/"
+    query = f"/?token={quote(access.token, safe='')}" if access.token else "/"
     print(f"Open http://{host}:{port}{query}", flush=True)
     if application.video is not None:
         print(f"Everything is saved as you go, in {application.video.controller.workspace.folder}", flush=True)

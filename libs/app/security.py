@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import html
 import ipaddress
 import json
 import re
@@ -15,9 +16,8 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from dataset_torch.errors import UserError
 
@@ -35,6 +35,12 @@ HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
+
+# Without a style sheet: whoever sees this may not be let to one.
+_PAGE = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="dark light">'
+    "<title>GIS: {status}</title><h1>GIS: guided video segmentation</h1><p>{words}</p></html>"
+)
 
 
 @dataclass(frozen=True)
@@ -138,11 +144,12 @@ class Access:
             return value.strip()
         if scope is not None and (given := query_token(scope)) is not None:
             return given
-        try:
-            morsel = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
-        except CookieError:
-            return None
-        return None if morsel is None else morsel.value
+        # Not http.cookies: it gives up on all cookies when another program on this host has set an odd one.
+        for part in headers.get("cookie", "").split(";"):
+            name, _, value = part.strip().partition("=")
+            if name == self.cookie:
+                return unquote(value.strip('"'))
+        return None
 
 
 def query_token(scope: dict) -> str | None:
@@ -171,7 +178,7 @@ class Guard:
         if refusal is None and (not length.isdigit() or int(length) > limit):
             refusal = _too_large(limit)
         if refusal is not None:
-            await _answer(send, refusal)
+            await _answer(scope, send, refusal)
             return
         if self.access.token is not None and scope["path"] == "/" and query_token(scope) is not None:
             await self._take_cookie(send)
@@ -180,7 +187,7 @@ class Guard:
 
     async def _take_cookie(self, send: Send) -> None:
         """Put the token into a cookie and out of the address, so that it is in no history and no Referer."""
-        cookie = f"{self.access.cookie}={self.access.token}; HttpOnly; SameSite=Strict; Path=/"
+        cookie = f"{self.access.cookie}={quote(self.access.token, safe='')}; HttpOnly; SameSite=Strict; Path=/"
         headers = [(b"location", b"/"), (b"set-cookie", cookie.encode()), *HEADERS]
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
@@ -208,7 +215,7 @@ class Guard:
         with contextlib.suppress(_TooLarge):
             await self.app(scope, counted, dressed)
         if taken > limit and not started:
-            await _answer(send, _too_large(limit))
+            await _answer(scope, send, _too_large(limit))
 
 
 class _TooLarge(Exception):
@@ -219,11 +226,20 @@ def _too_large(limit: int) -> Refusal:
     return Refusal(413, f"that is larger than {limit >> 20} MB. --upload-limit-mb sets the limit for files.")
 
 
-async def _answer(send: Send, refusal: Refusal) -> None:
-    body = json.dumps({"error": refusal.message}).encode()
-    headers = [(b"content-type", b"application/json"), (b"connection", b"close"), *HEADERS]
+async def _answer(scope: dict, send: Send, refusal: Refusal) -> None:
+    kind, body = told(scope, refusal.status, refusal.message)
+    headers = [(b"content-type", kind.encode()), (b"connection", b"close"), *HEADERS]
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def told(scope: dict, status: int, message: str) -> tuple[str, bytes]:
+    """An error as content type and body: a page for somebody who typed an address, JSON for a program."""
+    accepted = dict(scope["headers"]).get(b"accept", b"")
+    if b"text/html" not in accepted:
+        return "application/json", json.dumps({"error": message}).encode()
+    words = html.escape(message[:1].upper() + message[1:])
+    return "text/html; charset=utf-8", _PAGE.format(status=status, words=words).encode()
 
 
 class Forbidden(UserError):
@@ -234,7 +250,8 @@ class Folders:
     """The folders that the page may see.  Paths are judged by where they lead, after `..` and symbolic links."""
 
     def __init__(self, roots: Sequence[str | Path]):
-        self.roots = tuple(dict.fromkeys(Path(root).resolve() for root in roots))
+        given = tuple(dict.fromkeys(Path(root).resolve() for root in roots))
+        self.roots = tuple(root for root in given if not any(other in root.parents for other in given))
 
     def allow(self, path: str | Path) -> Path:
         """The real path.  Raises `Forbidden` when it is not below one of the folders (whether it exists or not)."""

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from dataset_torch.errors import UserError
 from libs.app.application import Application, Conflict
-from libs.app.security import Access, Forbidden, Guard
+from libs.app.bodies import read_json
+from libs.app.security import Access, Forbidden, Guard, told
 from libs.app.transfers import add_transfer_routes
 
 STATIC = Path(__file__).parent / "static"
@@ -28,6 +31,8 @@ def create_server(application: Application, access: Access) -> Guard:
     """The ASGI application: the routes behind the guard."""
     server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     server.add_exception_handler(UserError, _user_error)
+    server.add_exception_handler(HTTPException, _http_error)
+    server.add_exception_handler(RequestValidationError, _bad_argument)
     server.add_exception_handler(Exception, _fault)
     _page_routes(server)
     _state_routes(server, application)
@@ -39,7 +44,22 @@ def create_server(application: Application, access: Access) -> Guard:
 
 async def _user_error(request: Request, error: Exception) -> Response:
     status = 409 if isinstance(error, Conflict) else 403 if isinstance(error, Forbidden) else 422
-    return JSONResponse({"error": str(error)}, status)
+    return _told(request, status, str(error))
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    words = {404: "there is nothing at this address.", 405: "this address is not asked for in this way."}
+    return _told(request, error.status_code, words.get(error.status_code, str(error.detail)))
+
+
+async def _bad_argument(request: Request, error: Exception) -> Response:
+    first = error.errors()[0]
+    return _told(request, 422, f"{first['loc'][-1]}: {first['msg'][:200]}.")
+
+
+def _told(request: Request, status: int, message: str) -> Response:
+    kind, body = told(request.scope, status, message)
+    return Response(body, status, media_type=kind)
 
 
 async def _fault(request: Request, error: Exception) -> Response:
@@ -50,17 +70,6 @@ async def _fault(request: Request, error: Exception) -> Response:
 async def finished(future: Future[Any]) -> Any:
     """Wait for the worker without holding up other requests."""
     return await asyncio.shield(asyncio.wrap_future(future))  # a page that leaves takes no command with it
-
-
-async def read_json(request: Request) -> dict[str, Any]:
-    """The request's body as a JSON object.  Raises `UserError` for anything else."""
-    try:
-        payload = await request.json()
-    except (ValueError, RecursionError):
-        payload = None
-    if not isinstance(payload, dict):
-        raise UserError("the request's body must be a JSON object.")
-    return payload
 
 
 def _page_routes(server: FastAPI) -> None:

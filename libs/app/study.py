@@ -111,6 +111,7 @@ class Study:
         self.sequence, self.condition, self.folder, self.truth = sequence, condition, folder, truth
         self.clock = StudyClock(clock)
         self.rounds: list[StudyRound] = []
+        self.written = False
         self._counted = dict(self.clock.times)
 
     def prepare(self, controller: Controller) -> None:
@@ -121,7 +122,7 @@ class Study:
         """Raise `UserError` unless the clock is running."""
         if self.clock.phase == "waiting":
             raise UserError("press Start first: the clock begins with it.")
-        if self.clock.phase == "finished":
+        if self.written:
             raise UserError("the evaluation of this sequence is finished. Start the program anew for another one.")
 
     def run_ended(self, frame: int | None, *, good: bool) -> None:
@@ -141,12 +142,15 @@ class Study:
             "guidance": None if self.condition == "wo_RS" else self.condition,
             "truth": self.truth,
             "started": self.clock.phase != "waiting",
-            "finished": self.clock.phase == "finished",
+            "finished": self.written,
             "rounds": len(self.rounds),
         }
 
     def finish(self, controller: Controller) -> dict[str, Any]:
-        """Stop the clock, measure, and write the tables; returns J and F over all objects, and where it is."""
+        """Stop the clock, measure, and write the tables; returns J and F over all objects, and where it is.
+
+        If the tables cannot be written, the clock stands still and `finish` may be called again.
+        """
         self.check_running()
         if not self.rounds:
             raise UserError("nothing was run yet: draw on the objects and run at least once.")
@@ -163,8 +167,8 @@ class Study:
         ]
         path = self.folder / f"{self.condition}.csv"
         _append(path, StudyResult, results)
-        rounds = controller.workspace.folder / "rounds.csv"
-        _append(rounds, StudyRound, self.rounds)
+        self.written = True
+        _append(controller.workspace.folder / "rounds.csv", StudyRound, self.rounds)
         return {"J": float(j.mean()), "F": float(f.mean()), "path": str(path), "results": [asdict(r) for r in results]}
 
 

@@ -17,6 +17,7 @@ from dataset_torch.errors import UserError
 from dataset_torch.frames import VIDEO_SUFFIXES
 from dataset_torch.masks import decode_mask
 from libs.app.application import Application, Job
+from libs.app.bodies import read_json
 from libs.app.commands import Payload
 from libs.app.controller import Controller
 from libs.app.exports import EXPORTS, ExportOptions
@@ -33,12 +34,14 @@ def add_transfer_routes(server: FastAPI, application: Application, wait: Callabl
 
     @server.post("/api/upload/mask")
     async def upload_mask(request: Request, session: str, revision: int, frame: int, file: UploadFile) -> Any:
+        application.refuse_in_study("no mask can be imported")
         mask = decode_mask(await file.read(), file.filename or "mask")
         payload = {"session": session, "revision": revision}
         return await wait(application.edit(payload, lambda controller: controller.import_mask(frame, mask)))
 
     @server.post("/api/upload/masks")
     async def upload_masks(request: Request, session: str, revision: int, file: UploadFile) -> Any:
+        application.refuse_in_study("no mask can be imported")
         path = await run_in_threadpool(_kept, file, Path(tempfile.gettempdir()))
 
         def work(job: Job, controller: Controller) -> Payload:
@@ -55,6 +58,7 @@ def add_transfer_routes(server: FastAPI, application: Application, wait: Callabl
 
     @server.post("/api/upload/video")
     async def upload_video(request: Request, file: UploadFile) -> Any:
+        application.refuse_in_study("no other video can be opened")
         name = re.sub(r"[^\w. -]", "_", Path(file.filename or "video").name).lstrip(". ") or "video"
         if Path(name).suffix.lower() not in VIDEO_SUFFIXES:
             raise UserError(f"a video file ends in one of {', '.join(VIDEO_SUFFIXES)}; {name!r} does not.")
@@ -67,13 +71,7 @@ def add_transfer_routes(server: FastAPI, application: Application, wait: Callabl
 
     @server.post("/api/export")
     async def export(request: Request) -> Any:
-        try:
-            payload = await request.json()
-        except (ValueError, RecursionError):
-            payload = None
-        if not isinstance(payload, dict):
-            raise UserError("the request's body must be a JSON object.")
-        return await wait(start_export(application, payload))
+        return await wait(start_export(application, await read_json(request)))
 
     @server.get("/api/exports/{name}")
     def download(name: str) -> Response:
@@ -87,7 +85,7 @@ def add_transfer_routes(server: FastAPI, application: Application, wait: Callabl
 def start_export(application: Application, payload: Payload) -> Any:
     """Start an export to a zip or a folder in the workspace; the job's result says where it is."""
     kind, form = payload.get("kind"), payload.get("form", "zip")
-    if kind not in EXPORTS or form not in ("zip", "folder"):
+    if not isinstance(kind, str) or kind not in EXPORTS or form not in ("zip", "folder"):
         raise UserError(f"an export is one of {', '.join(EXPORTS)}, as zip or folder.")
     options = _options(payload)
 

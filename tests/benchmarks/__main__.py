@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_torch.atomic import write_atomic
-from libs.device import set_threads
+from libs.device import keep_freed_memory, set_threads
 from tests.benchmarks.measure import machine
 from tests.benchmarks.memory import run_memory
 from tests.benchmarks.scaling import run_scaling
@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of bench.json and README.md")
     arguments = parser.parse_args()
     set_threads(arguments.threads)
+    keep_freed_memory()
     path = arguments.out / "bench.json"
     results = json.loads(path.read_text()) if path.is_file() else {}
     command = "python -m tests.benchmarks" + (" --quick" if arguments.quick else "")

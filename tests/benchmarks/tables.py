@@ -47,7 +47,8 @@ def _conditions(section: Record) -> str:
     busy = "nothing else was running" if m["load"] < 1.5 else "other work was running: trust processor time"
     return (
         f"{section['date']}, `{section['command']}`: {m['processor']}, {m['cores']} cores, {m['threads']} threads, "
-        f"PyTorch {m['torch']}, Python {m['python']}; load at the start {m['load']} ({busy}).\n"
+        f"PyTorch {m['torch']}, Python {m['python']}; load at the start {m['load']} ({busy}). "
+        f"{section.get('note', '')}\n"
     )
 
 

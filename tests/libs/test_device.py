@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -82,3 +85,25 @@ def test_processes_of_one_torchrun_take_a_gpu_each(monkeypatch: pytest.MonkeyPat
     assert device_of_process("cuda:0") == torch.device("cuda", 0)
     pretend(monkeypatch)
     assert device_of_process("auto") == torch.device("cpu")
+
+
+def test_freed_memory_is_used_again() -> None:
+    """In a process of its own: the setting is the process's."""
+    pytest.importorskip("resource")
+    program = """
+import resource
+import torch
+from libs.device import keep_freed_memory
+kept = keep_freed_memory()
+def faults_of(count):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(count):
+        torch.ones(3_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+for _ in range(6):  # a peak that what follows fits into
+    torch.ones(20_000_000)
+print(kept, faults_of(10))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    kept, faults = done.stdout.split()
+    assert kept == "False" or int(faults) < 3000  # 10 times 12 MB are 29,300 pages

@@ -16,7 +16,7 @@ from networks.inference import fold_batch_norm, prepare_for_inference
 from networks.interface import Propagation
 from networks.layers import ConvNorm, conv_part
 from networks.local_propagation import LocalPropagation
-from networks.network import GISFrame, GISMemory, GISNet
+from networks.network import GISFrame, GISMemory, GISNet, in_portions
 from networks.reliability import r_score, score_foreground
 from networks.segmentation import SegmentationHead
 from tests.golden import inputs
@@ -235,3 +235,18 @@ def test_options_are_checked() -> None:
         GISNet(score_foreground="everything")
     with torch.device("meta"):
         assert GISNet(score_foreground="over_channels").config == {"score_foreground": "over_channels"}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_portions_of_objects_are_all_objects(size: int) -> None:
+    own, shared = torch.randn(5, 2, 3), torch.randn(1, 2, 3)
+    sizes = []
+
+    def function(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        sizes.append(len(x))
+        return x + y, x * y
+
+    with torch.inference_mode():
+        plus, times = in_portions(function, own, shared, size=size)
+    assert torch.equal(plus, own + shared) and torch.equal(times, own * shared)
+    assert max(sizes) == size and sum(sizes) == 5

@@ -10,8 +10,7 @@ export class ServerError extends Error {
 async function answer(response) {
   const content = await response.json().catch(() => ({}));
   if (!response.ok) {
-    const detail = Array.isArray(content.detail) ? "the server did not understand the request." : content.detail;
-    throw new ServerError(content.error || detail || `the server answered ${response.status}.`, response.status);
+    throw new ServerError(content.error || `the server answered ${response.status}.`, response.status);
   }
   return content;
 }

@@ -50,6 +50,7 @@ function draw() {
   const four = !study || study.guidance === "RS4" ? candidates() : [];
   const any = first !== undefined || four.length > 0;
   document.getElementById("guidance-empty").hidden = any || !offered;
+  document.getElementById("guidance-none").hidden = Boolean(offered);
   document.getElementById("guidance-note").hidden = !any;
   next.hidden = first === undefined;
   if (first !== undefined) fill(next, first, "Next (N)");

@@ -3,10 +3,10 @@
 import { openHelp } from "./dialogs.js";
 import { goToCandidate, goToNext } from "./guidance.js";
 import { addObject, chooseObject } from "./objects.js";
-import { cancel, play, run, segmentFrame, step } from "./runs.js";
+import { beginRange, cancel, endRange, play, run, segmentFrame, step } from "./runs.js";
 import { changed, showFrame, store } from "./store.js";
 import { satisfied, toggleTruth } from "./study.js";
-import { chooseTool } from "./tools.js";
+import { chooseTool, clearStrokes } from "./tools.js";
 import { fit, zoom } from "./view.js";
 
 function annotated(direction) {
@@ -50,6 +50,10 @@ const actions = {
   f: fit,
   h: toggleMasks,
   g: toggleTruth,
+  Delete: clearStrokes,
+  Backspace: clearStrokes,
+  "[": beginRange,
+  "]": endRange,
   "+": () => zoom(1.25),
   "=": () => zoom(1.25),
   "-": () => zoom(0.8),

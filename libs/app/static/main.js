@@ -46,12 +46,14 @@ addEventListener("pointerdown", () => document.body.classList.remove("tabbing"))
 // ---- texts about the video and the frame
 
 function hint() {
-  const { video, marks, rounds, job, study } = store.state;
+  const { video, marks, rounds, job, study, objects, predicted } = store.state;
   if (!video || job || study) return "";
   const marked = Object.keys(marks).length;
   if (!rounds.length && !marked) return "Draw over an object with the left mouse button. The right button marks what it is not.";
   if (!rounds.length) return "Press R to follow the object through the video, or Enter to segment only this frame.";
   if (marked) return "Press R to take the new strokes into account.";
+  const missing = video.frames - predicted;
+  if (missing > 0 && objects.length) return `${missing} ${missing === 1 ? "frame is" : "frames are"} not segmented yet. Press R to go on.`;
   return "";
 }
 
@@ -72,6 +74,7 @@ subscribe((what) => {
     const rounds = annotatedRounds(store.frame).map((round) => round.number);
     const secret = store.state.study && !store.state.study.guidance;
     const facts = [video ? `of ${video.frames}` : ""];
+    element("canvas").setAttribute("aria-label", `Frame ${store.frame + 1} with masks and strokes`);
     if (!secret) facts.push(`R-score ${scoreText(store.scores[store.frame])}`);
     if (rounds.length) facts.push(`round ${rounds.join(", ")}`);
     element("frame-facts").textContent = facts.join(" · ");
@@ -80,14 +83,17 @@ subscribe((what) => {
 
 // ---- begin
 
+let lost = null; // the message that says so
+
 listen(
   handle,
   () => {
-    if (store.connected) tell("The connection to the server is lost; trying again. Your work up to here is saved.");
+    if (store.connected) lost = tell("The connection to the server is lost; trying again. Your work up to here is saved.", { lasting: true });
     store.connected = false;
   },
   () => {
     store.connected = true;
+    lost?.remove();
     refresh().catch((error) => tell(error.message));
   },
 );

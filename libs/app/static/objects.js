@@ -6,8 +6,10 @@ import { changed, command, enqueue, store, subscribe, ticket } from "./store.js"
 
 const list = document.getElementById("objects");
 let renaming = null; // id of the object whose name is being typed
+let choices = 0; // how often the user has chosen
 
 export function chooseObject(id) {
+  choices++;
   store.object = id;
   changed("object");
 }
@@ -62,8 +64,7 @@ function nameField(object) {
 
 function row(object, index) {
   const item = document.createElement("li");
-  item.setAttribute("role", "option");
-  item.setAttribute("aria-selected", String(object.id === store.object));
+  item.classList.toggle("chosen", object.id === store.object);
   item.dataset.object = object.id;
   item.classList.toggle("gone", object.hidden);
   item.onclick = () => chooseObject(object.id);
@@ -76,25 +77,21 @@ function row(object, index) {
   colour.onclick = (event) => event.stopPropagation();
   colour.onchange = () => change(object.id, { colour: colour.value });
   item.append(key, colour);
-  if (renaming === object.id) item.append(nameField(object));
-  else {
-    const name = document.createElement("button");
-    name.className = "name";
-    name.style.justifyContent = "flex-start";
-    name.textContent = object.name;
-    name.title = `${object.name}: click to draw it, double-click to rename`;
-    name.style.color = "var(--text)";
-    name.onclick = () => chooseObject(object.id);
-    name.ondblclick = () => {
-      renaming = object.id;
-      draw();
-    };
-    name.onkeydown = (event) => {
-      if (event.key === "F2") name.ondblclick();
-    };
-    item.append(name);
+  if (renaming === object.id) {
+    item.append(nameField(object)); // instead of the buttons: there is little room for a name
+    return item;
   }
+  const name = nameButton(object.id, object.name);
+  name.title = `${object.name}: click to draw it, double-click to rename`;
+  name.ondblclick = () => {
+    renaming = object.id;
+    draw();
+  };
+  name.onkeydown = (event) => {
+    if (event.key === "F2") name.ondblclick();
+  };
   item.append(
+    name,
     button(object.hidden ? "eye-off" : "eye", `${object.hidden ? "Show" : "Hide"} ${object.name}`, () => change(object.id, { hidden: !object.hidden }), object.hidden),
     button(object.locked ? "lock" : "unlock", `${object.locked ? "Unlock" : "Lock"} ${object.name}: runs do not change a locked object`, () => change(object.id, { locked: !object.locked }), object.locked),
     button("delete", `Delete ${object.name} (undo brings it back)`, () => command("remove_object", { object_id: object.id })),
@@ -102,10 +99,18 @@ function row(object, index) {
   return item;
 }
 
+function nameButton(id, text) {
+  const name = document.createElement("button");
+  name.className = "name";
+  name.textContent = text;
+  name.setAttribute("aria-pressed", String(id === store.object));
+  name.onclick = () => chooseObject(id);
+  return name;
+}
+
 function backgroundRow() {
   const item = document.createElement("li");
-  item.setAttribute("role", "option");
-  item.setAttribute("aria-selected", String(store.object === 0));
+  item.classList.toggle("chosen", store.object === 0);
   item.title = "What is not an object; the right button draws it at any time";
   item.onclick = () => chooseObject(0);
   const key = document.createElement("span");
@@ -113,13 +118,7 @@ function backgroundRow() {
   key.textContent = "0";
   const swatch = document.createElement("span");
   swatch.className = "background-swatch";
-  const name = document.createElement("button");
-  name.className = "name";
-  name.style.justifyContent = "flex-start";
-  name.style.color = "var(--text)";
-  name.textContent = "Background";
-  name.onclick = () => chooseObject(0);
-  item.append(key, swatch, name);
+  item.append(key, swatch, nameButton(0, "Background"));
   return item;
 }
 
@@ -153,8 +152,9 @@ function different() {
 document.getElementById("add-object").onclick = addObject;
 
 export async function addObject() {
+  const before = choices;
   const answer = await command("add_object");
-  if (answer) chooseObject(answer.object_id);
+  if (answer && choices === before) chooseObject(answer.object_id); // whoever has chosen meanwhile keeps that
 }
 
 export function importMask(file) {

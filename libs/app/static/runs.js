@@ -14,6 +14,21 @@ function range(id) {
   return Number.isFinite(value) ? value - 1 : null;
 }
 
+// The shown frame becomes the first, or the last, of the next runs; once more, and the range is open at that end again.
+function setRange(id) {
+  const input = element(id);
+  input.value = range(id) === store.frame ? "" : store.frame + 1;
+  changed("range");
+}
+
+export const beginRange = () => setRange("first");
+export const endRange = () => setRange("last");
+
+// The frames of the next run, both included: the whole video unless the fields say less.
+export function runRange() {
+  return { first: range("first") ?? 0, last: range("last") ?? Infinity };
+}
+
 export async function run() {
   if (store.state.job) return;
   stop();
@@ -147,6 +162,11 @@ subscribe((what) => {
   if (what.has("job") || what.has("state") || what.has("frame")) {
     element("segment").disabled = Boolean(state.job) || !state.marks[store.frame];
   }
+});
+
+for (const id of ["first", "last"]) element(id).oninput = () => changed("range");
+subscribe((what) => {
+  if (what.has("video")) for (const id of ["first", "last"]) element(id).value = "";
 });
 
 element("run").onclick = run;

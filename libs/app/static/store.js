@@ -17,7 +17,7 @@ export const store = {
   connected: true,
 };
 
-// `what` names what changed: state, scores, frame, object, tool, drafts, display, job, masks.
+// `what` names what changed: state, scores, frame, object, tool, drafts, display, job, masks, range, truth, video.
 export function changed(...what) {
   if (what.includes("display")) localStorage.setItem("gis-display", JSON.stringify(store.display));
   for (const listener of listeners) listener(new Set(what));
@@ -91,10 +91,13 @@ export function enqueue(send) {
 
 // ---- messages
 
+// The same words are not shown twice; a `lasting` message stays until it is closed or its `remove()` is called.
 export function tell(text, options = {}) {
   const box = document.getElementById("messages");
+  for (const old of [...box.children]) if (old.dataset.text === text) old.remove();
   const message = document.createElement("div");
   message.className = options.good ? "message good" : "message";
+  message.dataset.text = text;
   const words = document.createElement("span");
   words.textContent = text[0].toUpperCase() + text.slice(1);
   if (options.link) {
@@ -108,7 +111,8 @@ export function tell(text, options = {}) {
   message.append(words, close);
   while (box.children.length >= 3) box.firstChild.remove();
   box.append(message);
-  setTimeout(() => message.remove(), options.link ? 60000 : 9000);
+  if (!options.lasting) setTimeout(() => message.remove(), options.link ? 60000 : 9000);
+  return message;
 }
 
 export function announce(text) {

@@ -34,6 +34,8 @@ subscribe((what) => {
   if (!what.has("state")) return;
   const { study } = store.state;
   banner.hidden = !study;
+  document.body.classList.toggle("study", Boolean(study));
+  document.body.classList.toggle("unguided", Boolean(study && !study.guidance));
   document.querySelector(".study-truth").hidden = !study?.truth;
   if (!study) return;
   const text = document.createElement("span");

@@ -3,6 +3,7 @@
 import { paintThumbnail } from "./colours.js";
 import { candidates } from "./guidance.js";
 import * as media from "./media.js";
+import { runRange } from "./runs.js";
 import { annotatedRounds, scoreText, showFrame, store, subscribe } from "./store.js";
 
 const box = document.getElementById("timeline");
@@ -43,6 +44,7 @@ function draw() {
   const top = 22 * unit;
   const height = canvas.height - top;
   drawScores(top, height, unit, study && !study.guidance);
+  drawRange(top, unit);
   const x = column(store.frame);
   context.fillStyle = "#fff";
   context.fillRect(x - 1.25 * unit, 0, 2.5 * unit, canvas.height);
@@ -69,6 +71,19 @@ function drawScores(top, height, unit, secret) {
     context.fillStyle = lowest === null ? colour("--none") : secret ? colour("--high") : scoreColour(share);
     context.fillRect(i * width, top + height * (1 - part), Math.max(width - gap, 1), height * part);
   }
+}
+
+// What the next run leaves alone is darkened.
+function drawRange(top, unit) {
+  const { first, last } = runRange();
+  const left = (first / count()) * canvas.width;
+  const right = (Math.min(last + 1, count()) / count()) * canvas.width;
+  context.fillStyle = "#15181dc0";
+  context.fillRect(0, top, left, canvas.height - top);
+  context.fillRect(right, top, canvas.width - right, canvas.height - top);
+  context.fillStyle = colour("--focus");
+  if (first > 0) context.fillRect(left - unit, top - 4 * unit, 2 * unit, canvas.height);
+  if (last < count() - 1) context.fillRect(right - unit, top - 4 * unit, 2 * unit, canvas.height);
 }
 
 function label(x, text, unit, fill, ink) {
@@ -163,8 +178,9 @@ new ResizeObserver(() => {
 }).observe(box);
 
 subscribe((what) => {
-  if (["frame", "scores", "state", "video"].some((name) => what.has(name))) redraw();
+  if (["frame", "scores", "state", "video", "range"].some((name) => what.has(name))) redraw();
   box.setAttribute("aria-valuemax", String(count()));
   box.setAttribute("aria-valuenow", String(store.frame + 1));
-  box.setAttribute("aria-valuetext", `frame ${store.frame + 1}, R-score ${scoreText(store.scores[store.frame])}`);
+  const secret = store.state.study && !store.state.study.guidance;
+  box.setAttribute("aria-valuetext", `frame ${store.frame + 1}${secret ? "" : `, R-score ${scoreText(store.scores[store.frame])}`}`);
 });

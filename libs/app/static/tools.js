@@ -2,14 +2,14 @@
 
 import { command, changed, enqueue, store, subscribe, tell, ticket } from "./store.js";
 import * as api from "./api.js";
-import { pan, place, setCursor, view, zoom } from "./view.js";
+import { pan, place, setCursor, unitOfPage, view, zoom } from "./view.js";
 
 const canvas = document.getElementById("canvas");
 const CLICK = 4; // CSS pixels: what moves less is a click, not a stroke
-const ERASER = 12; // CSS pixels
+const ERASER = 12; // of the page's units
 let gesture = null;
 
-const eraserRadius = () => (ERASER * devicePixelRatio) / view.scale / store.state.video.width;
+const eraserRadius = () => (ERASER * unitOfPage()) / view.scale / store.state.video.width;
 const inside = ({ x, y }) => x >= 0 && x <= 1 && y >= 0 && y <= 1;
 const clamp = (value) => Math.min(Math.max(value, 0), 1);
 
@@ -114,6 +114,19 @@ canvas.addEventListener(
   },
   { passive: false },
 );
+
+// Take away what was drawn on this frame and not run yet.
+export function clearStrokes() {
+  if (store.state.marks[store.frame]) command("clear", { frame: store.frame });
+}
+
+const clear = document.getElementById("clear");
+clear.onclick = clearStrokes;
+subscribe((what) => {
+  if (["state", "job", "frame"].some((name) => what.has(name))) {
+    clear.disabled = Boolean(store.state.job) || !store.state.marks[store.frame];
+  }
+});
 
 // ---- choosing a tool
 

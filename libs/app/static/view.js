@@ -91,12 +91,20 @@ export function fit() {
   view.fitted = true;
   if (!video) return redraw();
   const margin = 8 * devicePixelRatio;
-  view.scale = Math.min((canvas.width - 2 * margin) / columns() / video.width, (canvas.height - 2 * margin) / video.height);
+  // Room for the hint and the progress bar below, and for the banner of the evaluation above.
+  const below = 54 * unitOfPage();
+  const above = store.state.study ? 46 * unitOfPage() : margin;
+  const height = canvas.height - above - below;
+  view.scale = Math.min((canvas.width - 2 * margin) / columns() / video.width, height / video.height);
   view.scale = Math.max(view.scale, 0.01);
   view.x = (canvas.width - columns() * video.width * view.scale) / 2;
-  view.y = (canvas.height - video.height * view.scale) / 2;
+  const shownHeight = video.height * view.scale;
+  view.y = Math.min(Math.max((canvas.height - shownHeight) / 2, above), canvas.height - below - shownHeight);
   redraw();
 }
+
+// Canvas pixels of what is one CSS pixel on a small screen; large screens get larger type, and strokes to match.
+export const unitOfPage = () => (devicePixelRatio * parseFloat(getComputedStyle(document.documentElement).fontSize)) / 14.5;
 
 const columns = () => (store.truth ? 2 : 1); // the ground truth is shown beside
 
@@ -155,14 +163,29 @@ function draw() {
     context.drawImage(shown.picture, video.width, 0, video.width, video.height);
     context.drawImage(truth, video.width, 0, video.width, video.height);
   }
-  if (store.display.given && given.frame === shown.frame) for (const mark of given.marks) drawMark(mark, video, 0.45);
+  if (store.display.given && given.frame === shown.frame) {
+    const shownIds = new Set([0, ...store.state.objects.filter((o) => !o.hidden).map((o) => o.id)]);
+    for (const mark of given.marks) if (shownIds.has(mark.object_id)) drawMark(mark, video, 0.45);
+  }
   for (const mark of store.state.marks[shown.frame] || []) drawMark(mark, video, 1);
   for (const draft of store.drafts) if (draft.frame === shown.frame) drawMark(draft.mark, video, 1);
   if (cursor) drawCursor(video);
+  if (store.truth && truth) ["your masks", "ground truth"].forEach((text, i) => drawTitle(text, i * video.width, video));
+}
+
+// A title on one of the two pictures.
+function drawTitle(text, left, video) {
+  const unit = unitOfPage() / view.scale;
+  context.font = `600 ${13 * unit}px system-ui, "DejaVu Sans", sans-serif`;
+  context.fillStyle = "#000b";
+  context.fillRect(left, video.height, context.measureText(text).width + 16 * unit, 22 * unit);
+  context.fillStyle = "#fff";
+  context.textBaseline = "middle";
+  context.fillText(text, left + 8 * unit, video.height + 11 * unit);
 }
 
 function drawMark(mark, video, alpha) {
-  const unit = devicePixelRatio / view.scale; // a CSS pixel
+  const unit = unitOfPage() / view.scale;
   const background = mark.object_id === 0;
   const colour = background ? "#000" : colourOf(mark.object_id);
   context.globalAlpha = alpha;
@@ -194,7 +217,7 @@ function drawMark(mark, video, alpha) {
 }
 
 function drawCursor(video) {
-  const unit = devicePixelRatio / view.scale;
+  const unit = unitOfPage() / view.scale;
   context.beginPath();
   context.arc(cursor.x * video.width, cursor.y * video.height, cursor.radius * video.width, 0, 2 * Math.PI);
   context.lineWidth = 3 * unit;

@@ -188,6 +188,8 @@ def test_cancel_in_the_middle_then_kill_the_server_and_go_on(start, sit, tmp_pat
     user.wait("gis.store.state.job && gis.store.state.job.done >= 7")
     server.kill()
     assert "connection to the server is lost" in user.told()
+    user.press("o"), user.press("o")
+    user.wait("document.querySelector('#messages').children.length === 2")  # and "does not answer", but once
 
     again = sit(start("--video", str(video)).address).ready()
     assert again.look("gis.store.state.predicted") >= 8
@@ -282,6 +284,32 @@ def test_objects_eraser_click_zoom_and_display(sit, shared):
     assert "satisfied" in user.page.inner_text("#help-dialog")
 
 
+def test_a_range_clearing_strokes_and_choosing_faster_than_the_server_answers(sit, shared):
+    folder, address = shared
+    user = sit(address).open(folder / "range")
+    user.look(
+        "['o', '1'].map((key) => document.body.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true})))"
+    )
+    user.wait("gis.store.state.objects.length === 2")
+    user.ready()
+    assert user.look("gis.store.object") == 1  # what the user pressed last
+    user.go_to(5)
+    user.stroke(1)
+    user.press("Delete")
+    user.wait("!gis.store.state.marks[5]")
+    assert user.page.is_disabled("#clear")
+    user.stroke(1)
+    for frame, key in ((3, "["), (7, "]")):
+        user.go_to(frame)
+        user.press(key)
+    user.run()
+    assert user.look("gis.store.scores.map((score) => score != null)") == [3 <= f <= 7 for f in range(12)]
+    assert "7 frames are not segmented yet" in user.page.inner_text("#hint")
+    user.press("]")  # once more: open at that end again
+    user.run()
+    assert user.look("gis.store.state.predicted") == 9
+
+
 def test_two_tabs_see_the_same_session(sit, shared):
     folder, address = shared
     first = sit(address).open(folder / "tabs")
@@ -346,6 +374,8 @@ def test_real_user_evaluation(start, sit, tmp_path):
     user.run()
     user.wait("gis.store.frame === gis.store.state.recommended.RS1[0]")  # led there
     assert user.page.is_hidden("#candidates button")
+    for hidden in ("#open", "#import-mask-label", "#add-object"):
+        assert user.page.is_hidden(hidden)
     user.press("s")
     user.wait("gis.store.state.study.finished")
     lines = (results / "real_user" / "RS1.csv").read_text().splitlines()

@@ -80,6 +80,17 @@ def test_the_first_visit_turns_the_token_into_a_cookie(application):
     assert client.get("/api/state", headers={"cookie": f'gis_token_8000="{TOKEN}"'}).status_code == 200
 
 
+@pytest.mark.parametrize("token", [TOKEN, "semicolon; and = äö %41", '"quoted token of some length"'])
+def test_any_token_survives_the_way_through_address_and_cookie(application, token):
+    client = client_of(application, Access("0.0.0.0", 8000, token=token), "http://192.168.1.7:8000")
+    given = client.get("/", params={"token": token}).headers["set-cookie"].split(";")[0]
+    client.cookies.clear()
+    # Another program on this host may have set a cookie that is against all rules.
+    cookie = {"cookie": f'odd={{"a": 1, [}}; {given}; x'}
+    assert client.get("/api/state", headers=cookie).status_code == 200
+    assert client.get("/api/state", headers={"cookie": given + "x"}).status_code == 401
+
+
 # ---- host and origin
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 import zlib
@@ -171,6 +173,12 @@ NONSENSE = [
     ("post", "/api/commands/erase", {"frame": 0, "path": [[0, 1], [2]], "radius": 0.1}),
     ("post", "/api/commands/erase", {"frame": 0, "path": [[0, 1]], "radius": "x"}),
     ("post", "/api/commands/erase", {"frame": 0, "path": [[1e308, 1e308]], "radius": 0.1}),
+    ("post", "/api/commands/erase", {"frame": 0, "path": [[10**400, 0]], "radius": 0.1}),
+    ("post", "/api/commands/erase", {"frame": 0, "path": [[0, 0]], "radius": 10**400}),
+    ("post", "/api/commands/mark", {"frame": 0, "mark": {"kind": "click", "object_id": 1, "points": [[10**400, 0]]}}),
+    ("post", "/api/export", {"kind": []}),
+    ("post", "/api/export", {"kind": {}, "form": "folder"}),
+    ("post", "/api/export", {"kind": "masks", "alpha": 10**400}),
     ("post", "/api/commands/change_object", {"object_id": 1, "colour": "red"}),
     ("post", "/api/commands/change_object", {"object_id": 1, "name": ""}),
     ("post", "/api/commands/change_object", {"object_id": 1, "name": ["x"]}),
@@ -209,6 +217,45 @@ def test_no_request_crashes_the_server(client, application, method, path, payloa
     wait(application)
     after = state_of(client)
     assert after == before
+
+
+def test_names_that_are_no_text_and_what_is_no_file_are_not_listed(client, videos):
+    os.mkdir(os.fsencode(videos) + b"/\xff\xfe")
+    os.mkfifo(videos / "pipe.mp4")  # reading it would wait for ever
+    answer = client.get("/api/folders", params={"path": str(videos)})
+    assert [e["name"] for e in answer.json()["entries"]] == ["more", "squares"]
+
+
+def test_errors_are_a_page_for_who_typed_an_address_and_json_for_the_page(client):
+    typed = client.get("/nowhere<b>", headers={"accept": "text/html"})
+    assert typed.status_code == 404 and "<p>There is nothing at this address.</p>" in typed.text
+    assert client.get("/nowhere").json() == {"error": "there is nothing at this address."}
+    assert "frame" in client.get("/api/frames/x").json()["error"]
+    refused = client.get("/", headers={"accept": "text/html", "host": "<b>.example"})
+    assert refused.headers["content-type"].startswith("text/html") and "<b>" not in refused.text
+
+
+def test_scores_can_be_read_while_a_run_adds_to_them(application):
+    """A page asks for the state at any moment; the run in the worker's thread must not trip it up."""
+    session, stop = application.video.controller.session, threading.Event()
+
+    def run() -> None:
+        while not stop.is_set():
+            session.state.scores.clear()
+            for frame in range(12):
+                session.state.scores[frame] = 0.5
+
+    worker = threading.Thread(target=run)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    worker.start()
+    try:
+        for _ in range(3000):
+            assert len(application.scores()["scores"]) == 12
+    finally:
+        stop.set()
+        worker.join()
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"a":NaN}'])

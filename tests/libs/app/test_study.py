@@ -129,6 +129,9 @@ def test_the_page_gets_only_what_the_condition_offers(sequence, tmp_path, condit
         application.truth(0)
     with pytest.raises(UserError, match="no other video"):
         application.open_from_page(str(tmp_path / "squares"))
+    for what in ("no mask", "no other video"):
+        with pytest.raises(UserError, match="during the evaluation"):
+            application.refuse_in_study(what)
     assert set(state["recommended"]) == offered
     assert state["study"]["guidance"] == (None if condition == "wo_RS" else condition)
     application.close()
