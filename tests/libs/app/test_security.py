@@ -189,8 +189,11 @@ def test_the_page_sees_and_opens_only_what_is_below_the_folders(client, videos, 
     secret = tmp_path / "secret"
     secret.mkdir()
     (secret / "a.png").write_bytes((videos / "squares" / "00000.png").read_bytes())
+    (secret / "film.mp4").write_bytes(b"film")
     (videos / "link").symlink_to(secret)
-    for path in (secret, videos / "link", f"{videos}/../secret", "/", "/etc"):
+    (videos / "film.mp4").symlink_to(secret / "film.mp4")
+    elsewhere = (secret, secret / "film.mp4", videos / "film.mp4", videos / "link", f"{videos}/../secret", "/", "/etc")
+    for path in elsewhere:
         if address == "/api/folders":
             answer = client.get(address, params={"path": str(path)})
         else:
