@@ -200,7 +200,7 @@ def _memory(section: Record) -> list[str]:
         _conditions(section),
         "Megabytes beyond what was in use before the session was opened, each session in a process of its own, with a "
         "stand-in that keeps what the published network keeps and computes nothing (the real one would take hours). "
-        "`budget` is what such a session may take: the feature budget, the packed predictions, the masks, the annotated "
+        "`budget` is what such a session may take: the feature budget, packed predictions, the masks, the annotated "
         "frames, 200 MB and ten float32 maps of every object.\n",
         table(
             ("frames", "size", "objects", "rounds", "peak", "features", "predictions", "masks asked for", "budget"),
