@@ -18,9 +18,10 @@ from networks.local_propagation import LocalPropagation
 from networks.reliability import ScoreForeground, r_score, score_foreground
 from networks.segmentation import FeatureFusion, SegmentationHead
 
-# Objects that are computed at a time.  Each takes 0.2 GB at 480 x 854; more of them at a time are no faster on a CPU.
+# Objects that are computed at a time.  In the interaction branch each takes 0.25 GB at 480 x 854, elsewhere 0.15 GB.
+# More at a time are no faster on a CPU (in the interaction branch 3 %: its weights are transformed for every portion).
 PORTION = 2
-PORTION_ANNOTATED = 3  # these convolutions' weights are transformed anew for every portion
+PORTION_ANNOTATED = 1
 PORTION_CUDA = 16
 
 

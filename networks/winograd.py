@@ -23,6 +23,7 @@ PAIRS = (1.0, 2.0, 0.5)  # the points +-a; the other two are 0 and infinity
 CHUNK_BYTES = 12 << 20  # size of the transformed tiles that exist at a time: they should stay in the CPU's cache
 MIN_CHANNELS = 64
 MIN_POSITIONS = 1024  # smaller maps have too few tiles for a matrix product
+MIN_POSITIONS_ONCE = 4096  # on smaller maps, weights that are transformed for one call cost what the call saves
 
 
 class WinogradConv2d(nn.Conv2d):
@@ -66,7 +67,7 @@ class WinogradConv2d(nn.Conv2d):
     def part(self, x: Tensor, first: int, *, bias: bool) -> Tensor:
         """What the input channels `first ..` contribute, `x` being those channels (see `layers.conv_part`)."""
         added = self.bias if bias else None
-        if not _takes_short_way(x):
+        if not _takes_short_way(x, MIN_POSITIONS if self.keep else MIN_POSITIONS_ONCE):
             weight = self.weight[:, first : first + x.shape[1]]
             return F.conv2d(x, weight, added, self.stride, self.padding)
         weight = self._transformed_weight(first, first + x.shape[1])
@@ -95,9 +96,9 @@ def is_plain_inference(x: Tensor) -> bool:
     )
 
 
-def _takes_short_way(x: Tensor) -> bool:
+def _takes_short_way(x: Tensor, min_positions: int) -> bool:
     positions = x.shape[0] * x.shape[2] * x.shape[3]
-    return is_plain_inference(x) and x.shape[1] >= MIN_CHANNELS and positions >= MIN_POSITIONS
+    return is_plain_inference(x) and x.shape[1] >= MIN_CHANNELS and positions >= min_positions
 
 
 def transform_weight(weight: Tensor) -> Tensor:

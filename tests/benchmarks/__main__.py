@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -12,8 +13,9 @@ from typing import Any
 
 from dataset_torch.atomic import write_atomic
 from libs.device import keep_freed_memory, set_threads
-from tests.benchmarks.measure import machine
+from tests.benchmarks.measure import Stopwatch, machine
 from tests.benchmarks.memory import run_memory
+from tests.benchmarks.precision import run_precision
 from tests.benchmarks.scaling import run_scaling
 from tests.benchmarks.speed import cases, run_cases
 from tests.benchmarks.switches import run_switches
@@ -24,10 +26,10 @@ Rows = list[dict[str, Any]]
 Keep = Callable[[Rows], None]  # called with what is measured so far
 
 
-def speed(quick: bool, keep: Keep) -> None:
+def speed(quick: bool, keep: Keep, names: str = "") -> None:
     """Both networks row by row."""
     rows: Rows = []
-    for result in run_cases(cases(quick=quick), complete=not quick):
+    for result in run_cases((c for c in cases(quick=quick) if names in c.name), complete=False):
         rows.append(asdict(result))
         print(json.dumps({k: v for k, v in rows[-1].items() if not k.startswith("parts")}), flush=True)
         keep(rows)
@@ -36,19 +38,31 @@ def speed(quick: bool, keep: Keep) -> None:
 def switches(quick: bool, keep: Keep) -> None:
     """Optimisations on and off, for both networks."""
     rows: Rows = []
-    size = (240, 432) if quick else (480, 854)
-    plan = (("compact", 240, 432, 3), ("resnet50", *size, 3))
-    for architecture, height, width, objects in plan:
-        frames = 1 if architecture == "resnet50" else 4
-        found = run_switches(architecture, height, width, objects, frames=frames, repeats=1 if quick else 3)
-        title = f"{architecture}, {height}x{width}, {objects} objects, 1 annotated frame"
-        rows.append({"case": title, "switches": [asdict(s) for s in found]})
-        keep(rows)
+    small, large = (240, 432), (480, 854)
+    plan = (
+        ("resnet50", small if quick else large, 1),
+        ("resnet50", small if quick else large, 3),
+        ("compact", small, 1),
+    )
+    for architecture, (height, width), annotated in plan:
+        frames, repeats = (1, 1) if architecture == "resnet50" else (4, 1 if quick else 3)
+        plural = "" if annotated == 1 else "s"
+        title = f"{architecture}, {height}x{width}, 3 objects, {annotated} annotated frame{plural}"
+        group: dict[str, Any] = {"case": title, "switches": []}
+        rows.append(group)
+        for switch in run_switches(
+            architecture, height, width, 3, frames=frames, repeats=repeats, annotated_frames=annotated
+        ):
+            group["switches"].append(asdict(switch))
+            keep(rows)
 
 
 def scaling(quick: bool, keep: Keep) -> None:
     """Curves."""
-    keep([asdict(point) for point in run_scaling(quick=quick)])
+    rows: Rows = []
+    for point in run_scaling(quick=quick):
+        rows.append(asdict(point))
+        keep(rows)
 
 
 def memory(quick: bool, keep: Keep) -> None:
@@ -59,19 +73,29 @@ def memory(quick: bool, keep: Keep) -> None:
         keep(rows)
 
 
+def precision(quick: bool, keep: Keep) -> None:
+    """Half precision and compiled code."""
+    rows: Rows = []
+    for result in run_precision(frames=3 if quick else None):
+        rows.append(asdict(result))
+        keep(rows)
+
+
 SECTIONS: dict[str, Callable[[bool, Keep], None]] = {
     "speed": speed,
+    "memory": memory,
     "switches": switches,
     "scaling": scaling,
-    "memory": memory,
+    "precision": precision,
 }
 
 
 def main() -> None:
     """Measure the sections asked for; the others' results stay in the file."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few frames and rows; minutes instead of an hour")
+    parser.add_argument("--quick", action="store_true", help="few frames and rows: does everything run?")
     parser.add_argument("--only", choices=SECTIONS, action="append", help="only this section; may be repeated")
+    parser.add_argument("--rows", default="", help="speed: only rows whose name, as in 'resnet50 480x854 3', has this")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads [one per core]")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of bench.json and README.md")
     arguments = parser.parse_args()
@@ -80,16 +104,19 @@ def main() -> None:
     path = arguments.out / "bench.json"
     results = json.loads(path.read_text()) if path.is_file() else {}
     command = "python -m tests.benchmarks" + (" --quick" if arguments.quick else "")
+    chosen = functools.partial(speed, names=arguments.rows)
     for name in arguments.only or SECTIONS:
         section = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "command": command}
+        watch = Stopwatch().start()
 
-        def keep(rows: Rows, name: str = name, section: dict[str, Any] = section) -> None:
+        def keep(rows: Rows, name: str = name, section: dict[str, Any] = section, watch: Stopwatch = watch) -> None:
+            section["others"] = watch.others_share() if name != "memory" else None  # its processes are others to us
             results[name] = {**section, "rows": rows}
             write_atomic(path, (json.dumps(results, indent=1) + "\n").encode())
             write_atomic(arguments.out / "README.md", page(results).encode())
 
         started = time.perf_counter()
-        SECTIONS[name](arguments.quick, keep)
+        (chosen if name == "speed" else SECTIONS[name])(arguments.quick, keep)
         print(f"{name}: {time.perf_counter() - started:.0f} s -> {arguments.out / 'README.md'}", flush=True)
 
 

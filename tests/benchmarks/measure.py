@@ -7,19 +7,21 @@ import ctypes
 import gc
 import os
 import platform
+import statistics
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-# Modules whose time is shown, by architecture; the rest of `propagate` and of the segmenter is `other`.
+# Modules whose time is shown, by architecture, and methods, which count to their module; the rest of `propagate` and
+# of the segmenter is `other`.
 PARTS = {
-    "resnet50": ("frame_encoder", "attention", "local_propagation", "fusion", "head"),
+    "resnet50": ("frame_encoder", "attention", "attention.read", "local_propagation", "fusion", "head"),
     "compact": (
         "encoder",
         "propagation.global_transfer",
@@ -46,10 +48,19 @@ class PartClock:
 
     @contextlib.contextmanager
     def watch(self, network: nn.Module, names: tuple[str, ...]) -> Iterator[None]:
-        """Within the block, every call of these modules is timed under the last part of its name."""
-        handles, starts = [], {}
+        """Within the block, every call of these modules is timed under the last part of its name.
+
+        The name of a method (`attention.read`) is timed under that of its module.
+        """
+        handles, starts, wrapped = [], {}, []
         for name in names:
-            module, label = network.get_submodule(name), name.rpartition(".")[2]
+            owner, _, label = name.rpartition(".")
+            parent = network.get_submodule(owner)
+            module = getattr(parent, label)
+            if not isinstance(module, nn.Module):
+                parent.__dict__[label] = self._timed(module, owner.rpartition(".")[2])
+                wrapped.append((parent, label))
+                continue
 
             def begin(*_: object, label: str = label) -> None:
                 starts[label] = time.perf_counter()
@@ -63,21 +74,40 @@ class PartClock:
         finally:
             for handle in handles:
                 handle.remove()
+            for parent, label in wrapped:
+                del parent.__dict__[label]
+
+    def _timed(self, method: Callable[..., object], label: str) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            with self.part(label):
+                return method(*arguments)
+
+        return call
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What a piece of work took: seconds on the clock, and seconds of processor time of all threads."""
+    """What a piece of work took: seconds on the clock, processor time of all own threads, and of everything else."""
 
     wall: float
     processor: float
+    others: float = 0.0  # processor time of all other programs meanwhile
 
     def __add__(self, other: Timing) -> Timing:
-        return Timing(self.wall + other.wall, self.processor + other.processor)
+        return Timing(self.wall + other.wall, self.processor + other.processor, self.others + other.others)
 
     def per(self, count: int) -> Timing:
         """Per frame."""
-        return Timing(self.wall / count, self.processor / count)
+        return Timing(self.wall / count, self.processor / count, self.others / count)
+
+    @staticmethod
+    def median(timings: Sequence[Timing]) -> Timing:
+        """The median of each of the three."""
+        return Timing(
+            statistics.median(t.wall for t in timings),
+            statistics.median(t.processor for t in timings),
+            statistics.median(t.others for t in timings),
+        )
 
 
 class Stopwatch:
@@ -85,12 +115,36 @@ class Stopwatch:
 
     timing: Timing
 
-    def __enter__(self) -> Stopwatch:
+    def start(self) -> Stopwatch:
+        """Begin; for measurements that are no block."""
+        self._busy = machine_seconds()
         self._wall, self._processor = time.perf_counter(), time.process_time()
         return self
 
+    __enter__ = start
+
     def __exit__(self, *_: object) -> None:
-        self.timing = Timing(time.perf_counter() - self._wall, time.process_time() - self._processor)
+        self.timing = self.so_far()
+
+    def so_far(self) -> Timing:
+        """What it took until now."""
+        wall, processor = time.perf_counter() - self._wall, time.process_time() - self._processor
+        return Timing(wall, processor, max(0.0, machine_seconds() - self._busy - processor))
+
+    def others_share(self) -> float:
+        """The share of the machine's processor time that other programs have taken until now, in [0, 1]."""
+        timing = self.so_far()
+        return min(1.0, timing.others / (timing.wall * (os.cpu_count() or 1)))
+
+
+def machine_seconds() -> float:
+    """Processor time that the whole machine has spent on anything, in steps of 10 ms; 0 where no /proc/stat says so."""
+    try:
+        fields = Path("/proc/stat").read_text().split(maxsplit=9)[1:9]
+    except OSError:
+        return 0.0
+    user, nice, system, _, _, interrupts, soft_interrupts, stolen = map(int, fields)
+    return (user + nice + system + interrupts + soft_interrupts + stolen) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_bytes() -> int:

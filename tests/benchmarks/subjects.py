@@ -54,9 +54,16 @@ def segmenter_of(network: GuidedNetwork, **changes: object) -> Segmenter:
 def repeat_memory(session: Session, annotated_frames: int) -> None:
     """Let the one annotated frame stand `annotated_frames` times in the memory, as if it was annotated again so often.
 
-    What that costs does not depend on the contents, and no time goes into further interactions.
+    Each is a memory entry of its own, as after so many rounds.  What that costs does not depend on the contents, and no
+    time goes into further interactions.
     """
-    session.state.memory = [session.state.memory[0]] * annotated_frames
+    first = session.state.memory[0]
+    session.state.memory = [first, *(another_entry(first) for _ in range(annotated_frames - 1))]
+
+
+def another_entry(record: MemoryRecord) -> MemoryRecord:
+    """The same contents as a new annotation: nothing that was read from the old one counts for it."""
+    return replace(record, entry=record.entry.map(Tensor.clone))
 
 
 def repeat_objects(session: Session, objects: int) -> None:

@@ -15,10 +15,18 @@ from libs.metrics import j_and_f
 from libs.segmenter import Segmenter
 from libs.session import MemoryRecord, Session
 from networks.inference import prepare_for_inference
+from networks.interface import FrameFeatures
 from tests.benchmarks.measure import Timing
 from tests.benchmarks.scenes import Discs
 from tests.benchmarks.speed import Runner
-from tests.benchmarks.subjects import annotated_session, prepared, segmenter_of, shared_session, unprepared
+from tests.benchmarks.subjects import (
+    annotated_session,
+    prepared,
+    repeat_memory,
+    segmenter_of,
+    shared_session,
+    unprepared,
+)
 
 
 @dataclass(frozen=True)
@@ -28,11 +36,21 @@ class Switch:
     name: str
     first: float  # time per frame relative to the default, round 1; above 1 = the default is faster
     later: float  # the same in later rounds
+    later_processor: float  # the same in processor time, which other programs disturb less
     same_pixels: float  # share of pixels with the default's label
     j_and_f: float  # mean J&F of its masks measured against the default's; 1 = the same
 
 
-class OneByOne(Segmenter):
+class ReadAgain(Segmenter):
+    """Every frame reads all annotated frames anew in every round."""
+
+    def _readings(
+        self, session: Session, frame: int, query: FrameFeatures, records: list[MemoryRecord]
+    ) -> dict[int, MemoryRecord]:
+        return {id(record): record for record in records}
+
+
+class OneByOne(ReadAgain):
     """The objects in separate calls, as if nothing was shared and nothing was a batch."""
 
     def _object_groups(self, session: Session) -> list[tuple[list[int], list[MemoryRecord]]]:
@@ -67,6 +85,15 @@ def alternatives(architecture: str) -> Iterator[tuple[str, Callable[[], Segmente
     )
 
 
+def several_annotated(architecture: str) -> Iterator[tuple[str, Callable[[], Segmenter]]]:
+    """The same for what shows with several annotated frames only."""
+    network = prepared(architecture)
+    yield (
+        "what was read from annotated frames is not kept over rounds",
+        lambda: ReadAgain(network, options=segmenter_of(network).options),
+    )
+
+
 class NoInferenceMode(Segmenter):
     """`torch.no_grad` only."""
 
@@ -85,36 +112,42 @@ def _dense(network: nn.Module) -> nn.Module:
 
 
 def run_switches(
-    architecture: str, height: int, width: int, objects: int, *, frames: int, repeats: int
-) -> list[Switch]:
+    architecture: str,
+    height: int,
+    width: int,
+    objects: int,
+    *,
+    frames: int,
+    repeats: int,
+    annotated_frames: int = 1,
+) -> Iterator[Switch]:
     """Measure every alternative against the default; they take turns."""
     video = Discs(frames + 1, height, width, objects)
     segmenter = segmenter_of(prepared(architecture))
     session = annotated_session(segmenter, video, objects)
-    results = []
-    for name, make in alternatives(architecture):
+    repeat_memory(session, annotated_frames)
+    for name, make in (alternatives if annotated_frames == 1 else several_annotated)(architecture):
         other = make()
         theirs = Runner(other, shared_session(other, session), frames)
         ours = Runner(segmenter, session, frames)
-        totals = {key: Timing(0, 0) for key in ("first", "later", "other first", "other later")}
+        times: dict[str, list[Timing]] = {key: [] for key in ("first", "later", "other first", "other later")}
         theirs.run(cached=False)
         for _ in range(repeats):
-            totals["first"] += ours.run(cached=False)
-            totals["other first"] += theirs.run(cached=False)
-            totals["later"] += ours.run(cached=True)
-            totals["other later"] += _later(theirs, name)
+            times["first"].append(ours.run(cached=False))
+            times["other first"].append(theirs.run(cached=False))
+            times["later"].append(ours.run(cached=True))
+            times["other later"].append(_later(theirs, name))
+        median = {key: Timing.median(timings) for key, timings in times.items()}
         last = frames + 1
         default, masks = session.masks()[:last], theirs.session.masks()[:last]
-        results.append(
-            Switch(
-                name,
-                totals["other first"].wall / totals["first"].wall,
-                totals["other later"].wall / totals["later"].wall,
-                float(np.mean(masks == default)),
-                float(j_and_f(default, masks, session.object_ids)[2].mean()),
-            )
+        yield Switch(
+            name,
+            median["other first"].wall / median["first"].wall,
+            median["other later"].wall / median["later"].wall,
+            median["other later"].processor / median["later"].processor,
+            float(np.mean(masks == default)),
+            float(j_and_f(default, masks, session.object_ids)[2].mean()),
         )
-    return results
 
 
 def _later(runner: Runner, name: str) -> Timing:

@@ -28,14 +28,26 @@ def page(results: dict[str, Any]) -> str:
     """The whole page, from what is in the JSON file."""
     parts = [
         "# Speed and memory\n",
-        "Made by `make bench` (`python -m tests.benchmarks`); the figures are in `bench.json` beside this file.\n",
+        "Made by `make bench` (`python -m tests.benchmarks`); the figures are in `bench.json` beside this file. Times "
+        "are medians, those by part means. A row is marked *disturbed* if other programs took more than a tenth of the "
+        "machine's processor time while one of its figures was measured (by /proc/stat; memory bandwidth is not "
+        "seen).\n",
         "`plain` is the plain transcription of the published computation (`tests/benchmarks/plain.py`): no cache, "
         "every object on its own, dense attention. It and ours take turns in one process. *First round*: nothing is "
-        "cached, every frame is encoded. *Later rounds*: frame features are cached. Times are per propagated frame, "
-        "reading, storing and all; the annotated frame is not among them. The published network has the golden random "
-        "weights, on which its time does not depend.\n",
+        "cached, every frame is encoded and reads all annotated frames. *Later rounds*: frame features are cached, and "
+        "so is what the frame read from the annotated frames of earlier rounds: with 3 annotated frames the run plays "
+        "rounds on the same frame and times one in which the newest annotated frame is read and the other two were "
+        "read before. (Frames beyond the feature budget cost what they do in the first round.) Times are per "
+        "propagated frame, reading, storing and all; the annotated frame is not among them. The published network has "
+        "the golden random weights, on which its time does not depend.\n",
     ]
-    sections = {"speed": _speed, "switches": _switches, "scaling": _scaling, "memory": _memory}
+    sections = {
+        "speed": _speed,
+        "memory": _memory,
+        "switches": _switches,
+        "scaling": _scaling,
+        "precision": _precision,
+    }
     for name, section in sections.items():
         if name in results:
             parts += section(results[name])
@@ -44,16 +56,27 @@ def page(results: dict[str, Any]) -> str:
 
 def _conditions(section: Record) -> str:
     m = section["machine"]
-    busy = "nothing else was running" if m["load"] < 1.5 else "other work was running: trust processor time"
+    others = section.get("others")
+    busy = f"{m['load']}" if others is None else f"{m['load']}; other programs took {100 * others:.0f} % of the machine"
     return (
         f"{section['date']}, `{section['command']}`: {m['processor']}, {m['cores']} cores, {m['threads']} threads, "
-        f"PyTorch {m['torch']}, Python {m['python']}; load at the start {m['load']} ({busy}). "
+        f"PyTorch {m['torch']}, Python {m['python']}; load at the start {busy}. "
         f"{section.get('note', '')}\n"
     )
 
 
+DISTURBED = 0.1  # share of the machine that other programs may take before a row is marked
+
+
+def disturbance(timings: Iterable[Record], cores: int) -> str:
+    """What the column `disturbed` says of a row with these timings: nothing, or the share that others took."""
+    shares = [t["others"] / (t["wall"] * cores) for t in timings if t and t.get("others") and t["wall"] > 0]
+    highest = max(shares, default=0.0)
+    return f"by {100 * highest:.0f} %" if highest > DISTURBED else ""
+
+
 def _speed(section: Record) -> list[str]:
-    rows = section["rows"]
+    rows, cores = section["rows"], section["machine"]["cores"]
     published = [r for r in rows if r["plain"] is not None]
     out = ["## Published network against the plain transcription\n", _conditions(section)]
     if published:
@@ -77,10 +100,11 @@ def _speed(section: Record) -> list[str]:
                         f"{processor:.2f}",
                         "" if floor is None or case["height"] != 480 else floor,
                         "" if agreement is None else f"{100 * agreement:.3f} %",
+                        disturbance([row["plain"], row[kind]], cores),
                     )
                 )
         header = ("size", "objects", "annotated", "round", "plain ms", "ours ms", "ratio", "ratio of processor time")
-        out.append(table((*header, "floor", "same labels"), cells))
+        out.append(table((*header, "floor", "same labels", "disturbed"), cells))
         out.append(
             "Where `same labels` is empty, objects beyond three are copies and plain's time is that of three, scaled "
             "(it computes one object after the other).\n"
@@ -101,10 +125,11 @@ def _speed(section: Record) -> list[str]:
                 f"{1 / later['wall']:.3g}",
                 milliseconds(row["annotate"]),
                 f"{row['peak_megabytes']:.0f}",
+                disturbance([first, later], cores),
             )
         )
     header = ("network", "size", "objects", "annotated", "first round", "later", "frames/s first", "frames/s later")
-    out.append(table((*header, "annotated frame", "peak MB"), cells))
+    out.append(table((*header, "annotated frame", "peak MB", "disturbed"), cells))
     out.append("## By part, later rounds (the encoder: first round), milliseconds\n")
     for architecture in dict.fromkeys(r["case"]["architecture"] for r in rows):
         own = [r for r in rows if r["case"]["architecture"] == architecture]
@@ -127,20 +152,20 @@ def _switches(section: Record) -> list[str]:
         "Time relative to the default, which takes turns with each; above 1 = the default is faster. `same labels`: "
         "share of pixels on which the masks agree.  Random weights give ragged masks, on which J&F falls fastest.\n",
     ]
+    header = ("first round", "later rounds", "later, processor time", "same labels", "J&F against the default")
     for group in section["rows"]:
         cells = [
             (
                 s["name"],
                 f"{s['first']:.2f}",
                 f"{s['later']:.2f}",
+                f"{s['later_processor']:.2f}",
                 f"{100 * s['same_pixels']:.3f} %",
                 f"{s['j_and_f']:.4f}",
             )
             for s in group["switches"]
         ]
-        out.append(
-            table((group["case"], "first round", "later rounds", "same labels", "J&F against the default"), cells)
-        )
+        out.append(table((group["case"], *header), cells))
     return out
 
 
@@ -154,6 +179,8 @@ def _scaling(section: Record) -> list[str]:
 
 
 def _memory(section: Record) -> list[str]:
+    sessions = [r for r in section["rows"] if r["kind"] == "session"]
+    networks = {r["objects"]: r["megabytes"] for r in section["rows"] if r["kind"] == "network"}
     cells = [
         (
             r["frames"],
@@ -164,13 +191,57 @@ def _memory(section: Record) -> list[str]:
             f"{r['features_megabytes']:.0f}",
             f"{r['predictions_megabytes']:.0f}",
             f"{r['masks_megabytes']:.0f}",
+            f"{r['budget_megabytes']:.0f}",
+        )
+        for r in sessions
+    ]
+    out = [
+        "## Memory of a session, default settings\n",
+        _conditions(section),
+        "Megabytes beyond what was in use before the session was opened, each session in a process of its own, with a "
+        "stand-in that keeps what the published network keeps and computes nothing (the real one would take hours). "
+        "`budget` is what such a session may take: the feature budget, packed predictions, the masks, the annotated "
+        "frames, 200 MB and ten float32 maps of every object.\n",
+        table(
+            ("frames", "size", "objects", "rounds", "peak", "features", "predictions", "masks asked for", "budget"),
+            cells,
+        ),
+    ]
+    if networks:
+        out.append(
+            "What the published network itself needs on top while it works at 480x854, measured with its own weights "
+            "(transformed weights and buffers; highest of annotating and of propagating with 3 annotated frames): "
+            + ", ".join(f"{n} objects {megabytes:.0f} MB" for n, megabytes in networks.items())
+            + ".\n"
+        )
+        for r in sessions:
+            if r["objects"] in networks:
+                total = r["peak_megabytes"] + networks[r["objects"]]
+                out.append(
+                    f"{r['frames']} frames of {r['height']}x{r['width']}, {r['objects']} objects, {r['rounds']} "
+                    f"rounds: **{total:.0f} MB** beyond the network's weights.\n"
+                )
+    return out
+
+
+def _precision(section: Record) -> list[str]:
+    cells = [
+        (
+            r["name"],
+            f"{r['j_and_f']:.4f}",
+            f"{100 * r['changed']:.3f} %",
+            milliseconds(r["first"]["wall"]),
+            milliseconds(r["later"]["wall"]),
+            f"{r['warm_up']:.1f}",
+            disturbance([r["first"], r["later"]], section["machine"]["cores"]),
         )
         for r in section["rows"]
     ]
+    header = ("arithmetic", "J&F", "changed pixels", "first round ms", "later ms", "warming up, seconds", "disturbed")
     return [
-        "## Memory of a session, default settings\n",
+        "## Half precision and compiled code\n",
         _conditions(section),
-        "Megabytes beyond what was in use before the session was opened, with a stand-in that keeps what the published "
-        "network keeps; the network's own needs while it works (`peak MB` above) come on top.\n",
-        table(("frames", "size", "objects", "rounds", "peak", "features", "predictions", "masks asked for"), cells),
+        "Compact network, first sequence of the bundled sample with its first scribbles, one round; J&F against the "
+        "ground truth, changed pixels against float32. Random weights would say nothing of either.\n",
+        table(header, cells),
     ]

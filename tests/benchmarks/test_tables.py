@@ -8,12 +8,14 @@ import numpy as np
 from torch import nn
 
 from libs.segmenter import Segmenter
-from tests.benchmarks.measure import PartClock, PeakMemory, machine
-from tests.benchmarks.memory import StandIn, run_session
+from tests.benchmarks.measure import PartClock, PeakMemory, Timing, machine
+from tests.benchmarks.memory import StandIn, Working, run_session
+from tests.benchmarks.precision import Precision
 from tests.benchmarks.scenes import Discs
-from tests.benchmarks.speed import Case, run_cases
+from tests.benchmarks.speed import Case, Runner, run_cases
+from tests.benchmarks.subjects import annotated_session, repeat_memory
 from tests.benchmarks.switches import Switch
-from tests.benchmarks.tables import milliseconds, page
+from tests.benchmarks.tables import disturbance, milliseconds, page
 
 
 def section(rows: list) -> dict:
@@ -36,11 +38,45 @@ def test_ratios_and_floors_are_in_the_page():
     times = {kind: {"wall": wall, "processor": 2 * wall} for kind, wall in (("first", 2), ("later", 1), ("plain", 5))}
     row = {"case": case, **times, "annotate": 1, "agreement": 1.0, "peak_megabytes": 7}
     row |= {"parts_first": {"head": 0.5}, "parts_later": {"head": 0.25}, "parts_plain": {}}
-    switch = asdict(Switch("no cache", 1.0, 2.0, 1.0, 1.0))
+    switch = asdict(Switch("no cache", 1.0, 2.0, 1.5, 1.0, 1.0))
     text = page({"speed": section([row]), "switches": section([{"case": "c", "switches": [switch]}])})
-    assert "| 480x854 | 3 | 1 | first | 5000 | 2000 | **2.50** | 2.50 | 2.0 | 100.000 % |" in text
-    assert "| 480x854 | 3 | 1 | later | 5000 | 1000 | **5.00** | 5.00 | 3.0 | 100.000 % |" in text
-    assert "| no cache | 1.00 | 2.00 | 100.000 % | 1.0000 |" in text
+    assert "| 480x854 | 3 | 1 | first | 5000 | 2000 | **2.50** | 2.50 | 2.0 | 100.000 % |  |" in text
+    assert "| 480x854 | 3 | 1 | later | 5000 | 1000 | **5.00** | 5.00 | 3.0 | 100.000 % |  |" in text
+    assert "| no cache | 1.00 | 2.00 | 1.50 | 100.000 % | 1.0000 |" in text
+
+
+def test_rows_that_other_programs_disturbed_are_marked():
+    calm, disturbed = asdict(Timing(2.0, 4.0, 0.3)), asdict(Timing(2.0, 3.0, 1.0))
+    assert disturbance([calm], 2) == "" and disturbance([calm, None, disturbed], 2) == "by 25 %"
+    assert disturbance([{"wall": 1, "processor": 1}], 2) == ""
+
+
+def test_memory_and_precision_have_their_tables():
+    session = run_session(3, 40, 64, 2, rounds=2)
+    assert session.budget_megabytes > session.predictions_megabytes
+    half = asdict(Precision("bfloat16", 0.5, 0.25, Timing(1, 2), Timing(0.5, 1), 3.0))
+    memory = section([asdict(session), asdict(Working(2, 40, 64, 1000.0))])
+    text = page({"memory": memory, "precision": section([half])})
+    assert f"**{session.peak_megabytes + 1000:.0f} MB**" in text
+    assert "| bfloat16 | 0.5000 | 25.000 % | 1000 | 500 | 3.0 |  |" in text
+
+
+def test_the_median_is_taken_of_each_time():
+    assert Timing.median([Timing(1, 5, 0), Timing(2, 4, 7), Timing(9, 6, 1)]) == Timing(2, 5, 1)
+
+
+def test_a_later_run_reads_the_newest_annotated_frame_only(golden_network, monkeypatch):
+    segmenter, video, reads = Segmenter(golden_network), Discs(2, 40, 64, 1), []
+    read = type(golden_network).read
+    monkeypatch.setattr(type(golden_network), "read", lambda *a: reads.append(1) or read(*a))
+    session = annotated_session(segmenter, video, 1)
+    repeat_memory(session, 3)
+    runner, counts = Runner(segmenter, session, 1), []
+    for cached in (False, True, True, False):
+        reads.clear()
+        runner.run(cached=cached)
+        counts.append(len(reads))
+    assert counts == [3, 1, 1, 3]
 
 
 def test_milliseconds_have_three_digits():

@@ -127,10 +127,12 @@ def test_prepared_network_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     assert type(prepared.frame_encoder[1].conv) is nn.Conv2d  # the encoder keeps the direct sum
     assert isinstance(prepared.frame_encoder[2].conv, PointwiseConv2d)
     assert prepared.head[0].conv.keep and not prepared.interaction.conv.keep
-    x = random(1, 3, 33, 40)
+    x, small = random(1, 3, 64, 65), random(1, 3, 33, 40)
     with torch.inference_mode():
         torch.testing.assert_close(prepared(x), network.eval()(x), rtol=1e-3, atol=1e-4)
         assert calls == [3, 5]
+        torch.testing.assert_close(prepared(small), network(small), rtol=1e-3, atol=1e-4)
+        assert calls == [3, 5, 5]  # too small for weights that are transformed for one call
         assert prepared.interaction.conv._transformed == {}
     assert use_fast_convolutions(prepared) == 0  # done already
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import os
 import socket
@@ -15,7 +16,7 @@ from starlette.websockets import WebSocketDisconnect
 from config import Config
 from dataset_torch.errors import UserError
 from libs.app.application import Application
-from libs.app.security import Access, Folders, Forbidden, is_loopback
+from libs.app.security import Access, Folders, Forbidden, Guard, is_loopback
 from libs.app.server import create_server
 
 TOKEN = "a token of some length"
@@ -188,8 +189,11 @@ def test_the_page_sees_and_opens_only_what_is_below_the_folders(client, videos, 
     secret = tmp_path / "secret"
     secret.mkdir()
     (secret / "a.png").write_bytes((videos / "squares" / "00000.png").read_bytes())
+    (secret / "film.mp4").write_bytes(b"film")
     (videos / "link").symlink_to(secret)
-    for path in (secret, videos / "link", f"{videos}/../secret", "/", "/etc"):
+    (videos / "film.mp4").symlink_to(secret / "film.mp4")
+    elsewhere = (secret, secret / "film.mp4", videos / "film.mp4", videos / "link", f"{videos}/../secret", "/", "/etc")
+    for path in elsewhere:
         if address == "/api/folders":
             answer = client.get(address, params={"path": str(path)})
         else:
@@ -235,3 +239,25 @@ def test_large_bodies_are_refused_whether_announced_or_not(application):
     many = client.post("/api/commands/mark", content=b" " * (9 << 20), headers={"content-type": "application/json"})
     assert many.status_code == 413
     assert client.get("/api/state").status_code == 200
+
+
+def test_reading_stops_where_the_limit_is():
+    """A body that announces no length could go on for ever; it is not even taken in."""
+    asked, sent = [], []
+
+    async def receive() -> dict:
+        asked.append(1)
+        return {"type": "http.request", "body": b"x" * 1000, "more_body": len(asked) < 1000}
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    async def greedy(scope, receive, send) -> None:
+        while (await receive())["more_body"]:
+            pass
+
+    scope = {"type": "http", "method": "POST", "path": "/api/upload/mask", "query_string": b""}
+    scope["headers"] = [(b"host", b"127.0.0.1"), (b"content-type", b"multipart/form-data; boundary=b")]
+    guard = Guard(greedy, Access("127.0.0.1", 8000), upload_limit=10_000)
+    asyncio.run(guard(scope, receive, send))
+    assert len(asked) == 11 and sent[0]["status"] == 413
