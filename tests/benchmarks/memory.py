@@ -30,6 +30,7 @@ from tests.benchmarks.speed import Runner
 from tests.benchmarks.subjects import annotated_session, prepared, repeat_memory, segmenter_of
 
 BLOB_NOISE = 0.03  # packed as the compact network's predictions of a real video: 0.34 MB a frame for three objects
+WORKING_MAPS = 45  # float32 maps of every object that blending, packing and the allocator take at once (measured)
 
 
 class StandIn(GuidedNetwork):
@@ -138,7 +139,7 @@ def run_session(frames: int, height: int, width: int, objects: int, *, rounds: i
     packed, features = _packed_bytes(session), session.features.bytes
     entries = sum(record.entry.nbytes for record in session.state.memory)
     padded = session.geometry.padded_size
-    working = 200e6 + 10 * 4 * (1 + objects) * padded[0] * padded[1]
+    working = 200e6 + WORKING_MAPS * 4 * (1 + objects) * padded[0] * padded[1]
     budget = segmenter.options.feature_budget_bytes + packed + masks.nbytes + entries + working
     return Footprint(
         frames,
