@@ -212,11 +212,12 @@ def test_without_reliability_all_positions_share_one_softmax(compact):
     trained = ablation.without_reliability(compact)  # a copy that may be changed
     with torch.no_grad():
         trained.propagation.global_transfer.reliability_weight.fill_(3.0)
+        trained.propagation.global_transfer.balance.zero_()  # every annotated frame is balanced on its own
     without = ablation.without_reliability(trained)
     assert float(trained.propagation.global_transfer.reliability_weight.detach()) == 3
     with torch.inference_mode():
         query, _, _, entries = compact_inputs(compact)
-        transfer = compact.propagation.global_transfer
+        transfer = trained.propagation.global_transfer  # one entry: its weight is 1 whatever its reliability
         one = replace(
             entries[0],
             **{n: torch.cat([getattr(e, n) for e in entries], -1) for n in ("key", "value", "object_value", "mask")},
