@@ -15,7 +15,14 @@ from dataset_torch.synthetic.shards import render_many
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit status (2 for bad input)."""
     parser = argparse.ArgumentParser(prog="python -m dataset_torch.synthetic", description=__doc__)
-    parser.add_argument("--material", type=Path, required=True, help="folder with cutouts/, backgrounds/, stills/")
+    parser.add_argument(
+        "--material",
+        type=Path,
+        nargs="+",
+        action="extend",
+        required=True,
+        help="folders with cutouts/, actors/, backgrounds/, stills/; what they hold is put together",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the clips; those already there are kept")
     parser.add_argument("--count", type=int, required=True, help="number of clips")
     parser.add_argument("--seed", type=int, default=0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from dataset_torch.synthetic.animation import AnimatedSprite, play
 from dataset_torch.synthetic.layers import Layer
 from dataset_torch.synthetic.light import match_colours, recolour
 from dataset_torch.synthetic.material import Material, Photo, Sprite
@@ -25,9 +26,16 @@ class Poses:
 
 
 def choose_sprite(rng: np.random.Generator, recipe: Recipe, material: Material) -> Sprite:
-    """A sprite of a still or a cut-out, by the recipe's shares and the sprites' weights."""
+    """An actor, a sprite of a still or a cut-out, by the recipe's shares and the sprites' weights."""
+    actors = material.actors  # without any nothing is drawn for them, so clips of such material do not change
+    if actors and (not (material.cutouts or material.stills) or rng.random() < recipe.animated):
+        return _weighted(rng, actors)
     stills = [sprite for photo in material.stills for sprite in photo.sprites]
     pool = stills if stills and (not material.cutouts or rng.random() < recipe.still_sprite) else material.cutouts
+    return _weighted(rng, pool)
+
+
+def _weighted(rng: np.random.Generator, pool: Sequence[Sprite]) -> Sprite:
     weights = np.array([sprite.weight for sprite in pool])
     return pool[int(rng.choice(len(pool), p=weights / weights.sum()))]
 
@@ -132,20 +140,34 @@ def make_layer(
     unit_full = np.sqrt(sprite.area)
     level = int(np.clip(np.floor(np.log2(unit_full / poses.largest) + 0.2), 0, len(sprite.pyramid) - 1))
     rgba, parts = sprite.pyramid[level]
+    order = None
+    if isinstance(sprite, AnimatedSprite):
+        shown, order = np.unique(play(rng, recipe.steps, len(sprite.paths)), return_inverse=True)
+        # All pictures one below the other: whatever happens to the colours happens to all of them alike.
+        rgba = np.concatenate(sprite.textures(level, shown))
     rgb, alpha = rgba[..., :3], rgba[..., 3]
     opaque = alpha > 127
     if texture_photo is not None:
-        rgb = _photo_texture(rng, texture_photo, rgb)
+        rgb = _photo_texture(rng, texture_photo, rgb, 1 if order is None else len(shown))
     if alter:
         if rng.random() < recipe.recoloured:
             rgb = recolour(rgb, rng)
         if rng.random() < recipe.harmonised:
             rgb = match_colours(rgb, opaque, scene_colours, rng.uniform(0.15, 0.8))
     unit = unit_full * rgba.shape[1] / sprite.pyramid[0][0].shape[1]
-    if len(object_ids) == 1:
+    if len(object_ids) == 1 and order is None:
         parts = opaque.astype(np.uint8)
-    layer = Layer(np.dstack([rgb, alpha]), parts, unit, poses.matrices, tuple(object_ids), name=sprite.name)
-    if not rigid:
+    rgba = np.dstack([rgb, alpha])
+    pictures = [rgba] if order is None else np.split(rgba, len(shown))
+    layer = Layer(pictures[0], parts, unit, poses.matrices, tuple(object_ids), name=sprite.name)
+    if order is not None:
+        layer.frames = [pictures[index] for index in order]
+        if not rigid:  # it moves its limbs and turns by itself
+            strength = 0.4 * rng.uniform(*recipe.deformation)
+            layer.deformation = random_deformation(
+                rng, recipe.steps, layer.extent, strength=strength, hinges=0, swing=False
+            )
+    elif not rigid:
         layer.deformation = random_deformation(
             rng,
             recipe.steps,
@@ -154,7 +176,7 @@ def make_layer(
             hinges=int(rng.integers(1, 3)) if rng.random() < recipe.hinges else 0,
             swing=bool(rng.random() < recipe.swing),
         )
-    if rng.random() < recipe.spin:
+    if order is None and rng.random() < recipe.spin:
         layer.spin = rng.uniform(0.2, 1.3) * wander(rng, recipe.steps)
     dress(rng, recipe, layer)
     return layer
@@ -176,14 +198,18 @@ def dress(rng: np.random.Generator, recipe: Recipe, layer: Layer) -> None:
         layer.shadow = rng.uniform(0.2, 0.6)
 
 
-def _photo_texture(rng: np.random.Generator, photo: Photo, rgb: np.ndarray) -> np.ndarray:
-    """A random window of the photograph, half mixed with the sprite's light and dark."""
+def _photo_texture(rng: np.random.Generator, photo: Photo, rgb: np.ndarray, copies: int) -> np.ndarray:
+    """A random window of the photograph, half mixed with the sprite's light and dark.
+
+    `rgb` holds `copies` pictures one below the other; all get the same window.
+    """
     source = photo.pyramid[min(1, len(photo.pyramid) - 1)]
-    height, width = rgb.shape[:2]
+    height, width = rgb.shape[0] // copies, rgb.shape[1]
     share = rng.uniform(0.2, 0.8)
     tall, wide = max(8, int(source.shape[0] * share)), max(8, int(source.shape[1] * share))
     top, left = rng.integers(0, source.shape[0] - tall + 1), rng.integers(0, source.shape[1] - wide + 1)
     texture = cv2.resize(source[top : top + tall, left : left + wide], (width, height), interpolation=cv2.INTER_AREA)
+    texture = np.tile(texture, (copies, 1, 1))
     if rng.random() < 0.5:
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
         texture = np.clip(texture * (0.4 + grey / 128 * 0.6), 0, 255).astype(np.uint8)

@@ -32,6 +32,7 @@ class Layer:
         shade: float T x 3, brightness gain 1 + a + b x + c y over the sprite.
         softness: sigma in frame pixels of a blur of the whole layer (defocus, soft edge).
         shadow: opacity of the shadow it throws, 0 for none.
+        frames: T pictures shaped like `texture` to show one after the other in its place; None for a still thing.
     """
 
     texture: np.ndarray
@@ -46,6 +47,7 @@ class Layer:
     softness: float = 0.0
     shadow: float = 0.0
     name: str = ""
+    frames: list[np.ndarray] | None = None
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -87,6 +89,7 @@ def densify(nodes: np.ndarray, height: int, width: int) -> np.ndarray:
 def draw(layer: Layer, step: int, height: int, width: int) -> Patch | None:
     """Render the layer in a frame of `height` x `width`; None if nothing of it is there."""
     pose = layer.poses[step]
+    texture = layer.texture if layer.frames is None else layer.frames[step]
     box = _bounds(layer, pose, height, width)
     if box is None:
         return None
@@ -108,12 +111,12 @@ def draw(layer: Layer, step: int, height: int, width: int) -> Patch | None:
         channels.append(turned * layer.unit + (layer.texture.shape[1] - 1) / 2)
     dense = densify(np.stack(channels, axis=-1), bottom - top, right - left)
     mapping = np.ascontiguousarray(dense[..., :2])
-    rgba = cv2.remap(layer.texture, mapping, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    rgba = cv2.remap(texture, mapping, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     ids = _ids(layer, mapping)
     opacity = rgba[..., 3] * np.float32(1 / 255)
     if layer.spin is not None:
         turned = np.ascontiguousarray(dense[..., [-1, 1]])
-        rgba = cv2.remap(layer.texture, turned, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        rgba = cv2.remap(texture, turned, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     colour = rgba[..., :3].astype(np.float32)
     if layer.shade is not None:
         colour *= np.clip(dense[..., 2:3], 0.3, 1.9)

@@ -1,71 +1,73 @@
-"""The photographs and cut-outs that clips are made of.
+"""The photographs, cut-outs and actors that clips are made of.
 
 Expected folders (any of them may be missing, but there must be something to cut out and something to put it on):
 
     cutouts/*.png                     photographs of one thing with an alpha channel
+    actors/<name>/<NN>.png            animated things: 2 or more RGBA pictures of one size, about 12 per second
     backgrounds/*.jpg                 photographs
     stills/JPEGImages/<name>/*.jpg    photographs whose objects are known ...
     stills/Annotations/<name>/*.png   ... by palette masks of the same size
+
+Pixels are read when a clip needs them, and what was used last is kept in memory (`cache.LIMIT`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from dataset_torch.errors import UserError
-from dataset_torch.masks import read_mask
+from dataset_torch.synthetic.animation import AnimatedSprite, open_animation
+from dataset_torch.synthetic.cache import PictureCache
+from dataset_torch.synthetic.pictures import (
+    LARGEST_PHOTO,
+    LARGEST_SPRITE,
+    Photo,
+    Sprite,
+    image_pyramid,
+    load_cutout,
+    make_sprite,
+    shrink,
+)
+from dataset_torch.synthetic.stored import open_background, open_cutout, open_still
 
-LARGEST_SPRITE = 400  # pixels; the largest an object gets in a 192 x 336 frame is about this
-LARGEST_PHOTO = 960
+__all__ = [
+    "LARGEST_PHOTO",
+    "LARGEST_SPRITE",
+    "Material",
+    "Photo",
+    "Sprite",
+    "image_pyramid",
+    "load_cutout",
+    "load_material",
+    "make_sprite",
+    "shrink",
+]
+
 _SUFFIXES = (".jpg", ".jpeg", ".png")
-# Still life is plentiful among free cut-outs and rare in video: it is drawn less often.
-_RARE = {"space": 0.25, "plants": 0.4, "food": 0.4, "seasonal": 0.3, "medical": 0.5, "household": 0.7, "hobbies": 0.7}
-
-
-@dataclass
-class Sprite:
-    """Something cut out of a photograph.
-
-    `pyramid[k]` is (RGBA uint8 h x w x 4, parts uint8 h x w) at 1 / 2**k of the full size; colours are continued under
-    the transparent parts, so interpolation makes no halo.  `parts` numbers the objects in the sprite from 1 (0
-    outside).
-    `area` is the number of opaque pixels at level 0.
-    """
-
-    name: str
-    pyramid: list[tuple[np.ndarray, np.ndarray]]
-    area: float
-    parts: int = 1
-    weight: float = 1.0
-    centre: tuple[float, float] = (0.0, 0.0)  # of the box, in pixels of the still it was cut from
-    scale: float = 1.0  # pixels of level 0 per pixel of the still
-
-
-@dataclass
-class Photo:
-    """A photograph as image pyramid (uint8 RGB), with the object ids of the full picture where they are known.
-
-    `sprites` are the photograph's own objects, `filled` the pyramid with those objects painted over.
-    """
-
-    name: str
-    pyramid: list[np.ndarray]
-    labels: np.ndarray | None = None
-    sprites: list[Sprite] = field(default_factory=list)
-    filled: list[np.ndarray] | None = None
+# Still life and drawings are plentiful among free cut-outs and rare in video: they are drawn less often.
+_RARE = {
+    "space": 0.25,
+    "plants": 0.4,
+    "food": 0.4,
+    "seasonal": 0.3,
+    "medical": 0.5,
+    "household": 0.7,
+    "hobbies": 0.7,
+    "clipart": 0.25,
+    "emoji": 0.25,
+}
 
 
 @dataclass
 class Material:
-    """Everything `render_clip` draws from; `cutouts` and `photos` are sorted by name."""
+    """Everything `render_clip` draws from; each list is sorted by name, folder after folder."""
 
     cutouts: list[Sprite]
     backgrounds: list[Photo]
     stills: list[Photo]
+    actors: list[AnimatedSprite] = field(default_factory=list)
 
     @property
     def photos(self) -> list[Photo]:
@@ -73,185 +75,39 @@ class Material:
         return self.backgrounds + self.stills
 
 
-def load_material(folder: Path) -> Material:
-    """Read all material under `folder` (layout: see the module's docstring), about 10 ms per file.
+def load_material(folders: Path | Sequence[Path]) -> Material:
+    """Open all material under one folder or several (layout: see the module's docstring).
+
+    Costs about 5 ms per still and less for everything else.
 
     Raises:
-        UserError: nothing usable there, an unreadable file, or a still without a mask of its size.
+        UserError: nothing usable there, an unreadable file, an actor whose pictures do not fit together, or a still
+            without a mask of its size.
     """
-    folder = Path(folder)
-    cutouts = [load_cutout(path) for path in _images(folder / "cutouts")]
-    backgrounds = [
-        Photo(path.stem, image_pyramid(shrink(_read(path), LARGEST_PHOTO))) for path in _images(folder / "backgrounds")
-    ]
-    stills = [load_still(path, folder / "stills") for path in _images(folder / "stills" / "JPEGImages", nested=True)]
-    if not (cutouts or stills) or not (backgrounds or stills):
+    folders = [Path(folders)] if isinstance(folders, (str, Path)) else [Path(folder) for folder in folders]
+    cache = PictureCache()
+    material = Material([], [], [])
+    for folder in folders:
+        stills = folder / "stills"
+        material.cutouts += [open_cutout(p, cache, weight=_weight(p.stem)) for p in _images(folder / "cutouts")]
+        material.backgrounds += [open_background(path, cache) for path in _images(folder / "backgrounds")]
+        material.stills += [open_still(p, stills, cache) for p in _images(stills / "JPEGImages", nested=True)]
+        actors = sorted(path for path in (folder / "actors").glob("*") if path.is_dir())
+        material.actors += [open_animation(path, cache, weight=_weight(path.name)) for path in actors]
+    if not (material.cutouts or material.stills or material.actors) or not material.photos:
         raise UserError(
-            f"{folder} holds {len(cutouts)} cut-outs, {len(backgrounds)} backgrounds and {len(stills)} stills: at "
-            "least one thing to cut out and one photograph are needed, in the folders cutouts, backgrounds, stills."
+            f"{', '.join(map(str, folders))} holds {len(material.cutouts)} cut-outs, {len(material.backgrounds)} "
+            f"backgrounds and {len(material.stills)} stills: at least one thing to cut out and one photograph are "
+            "needed, in the folders cutouts (or actors), backgrounds, stills."
         )
-    return Material(cutouts, backgrounds, stills)
+    return material
 
 
-def load_cutout(path: Path) -> Sprite:
-    """Read a PNG with alpha channel as a sprite of at most `LARGEST_SPRITE` pixels.
-
-    Raises:
-        UserError: unreadable, or without transparency.
-    """
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None or image.ndim != 3 or image.shape[2] != 4 or image.dtype != np.uint8:
-        raise UserError(f"{path} is not an 8-bit picture with an alpha channel: remove it from the cut-outs.")
-    image = np.ascontiguousarray(image[..., [2, 1, 0, 3]])
-    opaque = image[..., 3] > 127
-    if not opaque.any():
-        raise UserError(f"{path} is transparent all over: remove it from the cut-outs.")
-    return make_sprite(path.stem, image, opaque.astype(np.uint8), weight=_RARE.get(path.stem.split("__")[0], 1.0))
-
-
-def load_still(path: Path, root: Path) -> Photo:
-    """Read a photograph and its palette mask; cuts out every object and every group of touching objects.
-
-    Raises:
-        UserError: unreadable, no mask, a mask of another size or without an object.
-    """
-    mask_path = root / "Annotations" / path.parent.name / f"{path.stem}.png"
-    if not mask_path.is_file():
-        raise UserError(f"{path} has no mask: {mask_path} is missing.")
-    image, mask = _read(path), read_mask(mask_path)
-    if mask.shape != image.shape[:2]:
-        raise UserError(f"{mask_path} is {mask.shape}, its photograph {image.shape[:2]}: they must have the same size.")
-    ids = [int(i) for i in np.unique(mask) if 0 < i < 255]
-    if not ids:
-        raise UserError(f"{mask_path} holds no object.")
-    photo = Photo(path.parent.name, image_pyramid(image), np.where(mask == 255, 0, mask))
-    alpha = {i: cv2.GaussianBlur((mask == i).astype(np.float32), (0, 0), 0.8) for i in ids}
-    for group in [[i] for i in ids] + _touching(mask, ids):
-        opacity = np.minimum(sum(alpha[i] for i in group), 1)
-        parts = np.zeros_like(mask)
-        for number, object_id in enumerate(group, start=1):
-            parts[mask == object_id] = number
-        rgba = np.dstack([image, np.rint(opacity * 255).astype(np.uint8)])
-        name = f"{photo.name}-" + "+".join(map(str, group))
-        if (parts > 0).sum() >= 400:  # smaller ones are a smear when enlarged
-            photo.sprites.append(make_sprite(name, rgba, parts, weight=1.0))
-    photo.filled = image_pyramid(_paint_over(image, mask > 0))
-    return photo
+def _weight(name: str) -> float:
+    """How often a thing is drawn, by the kind its name begins with: `kind__name`."""
+    return _RARE.get(name.split("__")[0], 1.0)
 
 
 def _images(folder: Path, *, nested: bool = False) -> list[Path]:
     pattern = "*/*" if nested else "*"
     return sorted(p for p in folder.glob(pattern) if p.suffix.lower() in _SUFFIXES)
-
-
-def _read(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise UserError(f"{path} cannot be read as an image.")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def shrink(image: np.ndarray, largest: int) -> np.ndarray:
-    """The picture with its longer side at most `largest` pixels."""
-    factor = largest / max(image.shape[:2])
-    if factor >= 1:
-        return image
-    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
-def image_pyramid(image: np.ndarray, smallest: int = 48) -> list[np.ndarray]:
-    """The picture and its halves, down to a shorter side of at least `smallest` pixels."""
-    levels = [image]
-    while min(levels[-1].shape[:2]) >= 2 * smallest:
-        height, width = levels[-1].shape[:2]
-        levels.append(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
-    return levels
-
-
-def make_sprite(name: str, rgba: np.ndarray, parts: np.ndarray, *, weight: float) -> Sprite:
-    """Crop to the object, continue its colours outwards, add a transparent rim and build the pyramid.
-
-    `rgba` uint8 h x w x 4, `parts` uint8 h x w numbering the objects from 1.
-    """
-    rows, columns = np.flatnonzero(parts.any(1)), np.flatnonzero(parts.any(0))
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    rgba, parts = rgba[top:bottom, left:right], parts[top:bottom, left:right]
-    width = right - left
-    rgba = _limit_cutout(rgba, LARGEST_SPRITE)
-    scale = rgba.shape[1] / width
-    rgba = np.dstack([_continue_colours(rgba[..., :3], rgba[..., 3]), rgba[..., 3]])
-    parts = cv2.resize(parts, (rgba.shape[1], rgba.shape[0]), interpolation=cv2.INTER_NEAREST)
-    # A transparent rim, so that interpolation beyond the border fades out.
-    rgba = cv2.copyMakeBorder(rgba, 4, 4, 4, 4, cv2.BORDER_REPLICATE)
-    rgba[:4, :, 3] = rgba[-4:, :, 3] = rgba[:, :4, 3] = rgba[:, -4:, 3] = 0
-    parts = cv2.copyMakeBorder(parts, 4, 4, 4, 4, cv2.BORDER_CONSTANT, value=0)
-    levels = image_pyramid(rgba, smallest=12)
-    pyramid = [(r, cv2.resize(parts, (r.shape[1], r.shape[0]), interpolation=cv2.INTER_NEAREST)) for r in levels]
-    return Sprite(
-        name,
-        pyramid,
-        area=float((rgba[..., 3] > 127).sum()),
-        parts=int(parts.max()),
-        weight=weight,
-        centre=((left + right) / 2, (top + bottom) / 2),
-        scale=scale,
-    )
-
-
-def _limit_cutout(rgba: np.ndarray, largest: int) -> np.ndarray:
-    """Shrink to `largest` pixels; weighted by opacity, so that colours under the transparent part do not mix in."""
-    if max(rgba.shape[:2]) <= largest:
-        return rgba
-    alpha = rgba[..., 3:].astype(np.float32)
-    small = shrink(np.dstack([rgba[..., :3] * alpha, alpha]), largest)
-    colour = small[..., :3] / np.maximum(small[..., 3:], 1e-3)
-    return np.clip(np.rint(np.dstack([colour, small[..., 3]])), 0, 255).astype(np.uint8)
-
-
-def _continue_colours(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Colours of the opaque part, blurred outwards under the transparent part."""
-    weight = (alpha > 200).astype(np.float32)
-    if not weight.any():
-        weight = (alpha > 0).astype(np.float32)
-    result = rgb.astype(np.float32)
-    known = weight > 0
-    size = (rgb.shape[1], rgb.shape[0])
-    for factor, sigma in ((1, 2.0), (4, 3.0), (16, 3.0)):  # far from the border a coarse colour will do
-        small = (max(1, size[0] // factor), max(1, size[1] // factor))
-        stack = cv2.resize(np.dstack([rgb * weight[..., None], weight]), small, interpolation=cv2.INTER_AREA)
-        stack = cv2.resize(cv2.GaussianBlur(stack, (0, 0), sigma), size, interpolation=cv2.INTER_LINEAR)
-        fill = ~known & (stack[..., 3] > 0.02)
-        result[fill] = stack[fill, :3] / stack[fill, 3:]
-        known |= fill
-    return np.clip(np.rint(result), 0, 255).astype(np.uint8)
-
-
-def _touching(mask: np.ndarray, ids: list[int]) -> list[list[int]]:
-    """Pairs of objects that share a border (a rider and the bicycle), longest border first."""
-    kernel = np.ones((5, 5), np.uint8)
-    grown = {i: cv2.dilate((mask == i).astype(np.uint8), kernel) > 0 for i in ids}
-    pairs = []
-    for position, first in enumerate(ids):
-        for second in ids[position + 1 :]:
-            border = int((grown[first] & grown[second]).sum())
-            if border > 150:
-                pairs.append((-border, [first, second]))
-    return [pair for _, pair in sorted(pairs)][: len(ids)]
-
-
-def _paint_over(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """The picture with `hole` filled from around it: smooth colour by inpainting plus grain borrowed from elsewhere."""
-    hole = cv2.dilate(hole.astype(np.uint8), np.ones((9, 9), np.uint8))
-    factor = 8
-    small_size = (max(1, image.shape[1] // factor), max(1, image.shape[0] // factor))
-    small_hole = (cv2.resize(hole, small_size, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
-    small_hole = cv2.dilate(small_hole, np.ones((3, 3), np.uint8))
-    small = cv2.inpaint(cv2.resize(image, small_size, interpolation=cv2.INTER_AREA), small_hole, 3, cv2.INPAINT_TELEA)
-    smooth = cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    outside = cv2.blur(image, (2 * factor + 1, 2 * factor + 1)).astype(np.float32)
-    detail = (image.astype(np.float32) - outside) * (1 - hole)[..., None]
-    # Detail mirrored from the other side: keeps the hole from looking airbrushed.
-    mirrored = detail[:, ::-1]
-    soft = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), 3)[..., None]
-    return np.clip(image * (1 - soft) + (smooth + mirrored) * soft, 0, 255).astype(np.uint8)

@@ -21,6 +21,7 @@ class Recipe:
     still_scene: float = 0.3  # a still with its own objects, moved as a whole or object by object
     still_whole: float = 0.35  # of those: the picture moves as one, nothing is painted over
     still_sprite: float = 0.45  # an object comes from a still (many are people) rather than from the cut-outs
+    animated: float = 0.4  # an object is an animated actor, where the material has any
     puppet: float = 0.12  # an object is a jointed figure made of textured limbs
     merge_parts: float = 0.5  # a rider and the bicycle are one object
     look_alike: float = 0.3  # a distractor (or object) repeats another object's picture

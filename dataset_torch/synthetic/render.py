@@ -159,7 +159,7 @@ class _Scene:
             layers += [self._post() for _ in range(int(rng.integers(2, 6)))]
         if background.labels is None and rng.random() < recipe.crowd:
             singles = [sprite for photo in stills for sprite in photo.sprites if sprite.parts == 1]
-            add_crowd(rng, recipe, background, singles or self.material.cutouts)
+            add_crowd(rng, recipe, background, singles or self.material.cutouts or self.material.actors)
         return background, layers
 
     def _whole_still(self, still: Photo, count: int) -> Background:

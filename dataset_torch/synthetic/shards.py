@@ -10,6 +10,7 @@ import io
 import multiprocessing
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -104,7 +105,7 @@ _worker: tuple[Path, Material, Recipe, int] | None = None
 def render_many(
     out: Path,
     count: int,
-    material: Material | Path,
+    material: Material | Path | Sequence[Path],
     *,
     workers: int = 1,
     seed: int = 0,
@@ -113,7 +114,7 @@ def render_many(
     """Render clips 0 .. count - 1 of `seed` into `out`, leaving out those that are there; returns how many were made.
 
     Clip i depends on `seed` and i alone, so the work may be stopped, continued and shared out.  `workers` > 1 starts
-    that many processes, which load the material themselves: then `material` must be its folder.
+    that many processes, which load the material themselves: then `material` must be its folder or folders.
 
     Raises:
         UserError: as `load_material`; `workers` > 1 without a folder.
@@ -134,7 +135,7 @@ def _clip_path(out: Path, seed: int, index: int) -> Path:
     return out / f"{seed:04d}-{index:06d}.npz"
 
 
-def _start_worker(out: Path, material: Material | Path, recipe: Recipe, seed: int) -> None:
+def _start_worker(out: Path, material: Material | Path | Sequence[Path], recipe: Recipe, seed: int) -> None:
     global _worker
     cv2.setNumThreads(1)
     _worker = (out, material if isinstance(material, Material) else load_material(material), recipe, seed)

@@ -66,3 +66,21 @@ def test_bad_material_is_refused(tmp_path, spoil, message):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="0 cut-outs, 0 backgrounds and 0 stills"):
         load_material(tmp_path)
+
+
+def test_drawings_are_drawn_less_often(tmp_path):
+    root = write_material(tmp_path)
+    for name in ("clipart__cat", "emoji__cat", "people__cat"):
+        write_image(root / "cutouts" / f"{name}.png", disc())
+    weights = {sprite.name: sprite.weight for sprite in load_material(root).cutouts}
+    assert (weights["clipart__cat"], weights["emoji__cat"], weights["people__cat"]) == (0.25, 0.25, 1.0)
+
+
+def test_several_folders_are_put_together(tmp_path):
+    folders = [write_material(tmp_path / "a"), write_material(tmp_path / "b")]
+    write_image(folders[1] / "backgrounds" / "another.png", picture(120, 200, 4))
+    material = load_material(folders)
+    assert len(material.cutouts) == 4 and [p.name for p in material.backgrounds] == ["wall", "another", "wall"]
+    write_image(folders[0] / "backgrounds" / "wall.png", np.full((120, 200, 3), 9, np.uint8))
+    assert (material.backgrounds[0].pyramid[0] == 9).all()  # read on first use
+    assert (material.backgrounds[2].pyramid[0] != 9).any()

@@ -59,6 +59,9 @@ def test_command_line(tmp_path, capsys):
         112,
         3,
     )
+    other = write_material(tmp_path / "n")
+    assert main(["--material", str(folder), str(other), *arguments, "--seed", "2"]) == 0
+    assert "2 clips rendered" in capsys.readouterr().out
     assert main(["--material", str(tmp_path / "nothing"), *arguments, "--seed", "1"]) == 2
     assert "0 cut-outs" in capsys.readouterr().err
 
