@@ -35,8 +35,10 @@ from libs.ranges import Direction, FrameRange, blending_weight, frame_range, sel
 from libs.scribble_maps import interaction_planes, mask_core_planes
 from libs.session import MemoryRecord, Round, Session, rows_of
 from libs.storage import Prediction, StorageFormat
+from libs.trail import Trail
 from networks.interface import FrameFeatures, GuidedNetwork, Propagation, aggregate
 
+PASSED_FRAMES = 2  # more of them win nothing, and each costs as much as an annotated frame
 IMPORTED_MASK_LOGIT = 12.0  # sigmoid(12) = 1 - 6e-6: an imported mask is certain
 
 
@@ -47,6 +49,8 @@ class SegmenterOptions:
     range_proportion: float = 0.99  # share of the frames towards a neighbouring annotated frame that is visited
     blend: bool = True  # mix new probabilities with the earlier rounds' by distance (published: DAVIS yes, YouTube no)
     memory_limit: int = 3  # annotated frames that a frame reads at most: the first and the nearest; 0 = all
+    passed_frames: int = 0  # propagated frames of the same direction that a frame reads besides; published: none
+    passed_every: int = 3  # and how many frames lie between two of them
     repeat_memory: bool = True  # a frame annotated twice is in the memory twice (published); False: the latest only
     wrap_scribbles: bool = False  # the published fault that draws border scribbles at the far border (section 2)
     short_side: int | None = None  # working size: length of the shorter side in pixels; None = the video's own
@@ -67,9 +71,11 @@ class SegmenterOptions:
         A network with a working size of its own gets that, and none of the published faults (spec section 6): a frame
         annotated again replaces its memory, and guidance proposes frames that were not annotated yet.
         """
-        options = cls()
+        options = cls(passed_frames=PASSED_FRAMES if network.remembers_passed else 0)
         if network.preferred_short_side is not None:
-            options = cls(short_side=network.preferred_short_side, repeat_memory=False, guidance=INTERACTIVE)
+            options = replace(
+                options, short_side=network.preferred_short_side, repeat_memory=False, guidance=INTERACTIVE
+            )
         return replace(options, **changes)
 
     def protocol(self) -> dict[str, object]:
@@ -240,13 +246,14 @@ class Segmenter:
                     continue
                 probabilities = session.padded_probabilities(annotated_frame) if start is None else start.probabilities
                 foreground = probabilities[1:, None].to(self.device)  # O x 1 x H x W
+                trail = Trail(self.options.passed_frames, self.options.passed_every)
                 with self.computing():
                     beside = self.features(session, annotated_frame)
                 for frame in frames:
                     # The context is left before every yield: the caller's code must not run under our autograd mode.
                     with self.computing():
                         query = self.features(session, frame, reader.take)
-                        result = self._propagated_frame(session, frame, query, beside, foreground, side)
+                        result = self._propagated_frame(session, frame, query, beside, foreground, side, trail)
                     foreground, beside = result.probabilities[1:, None], query
                     yield result
 
@@ -328,6 +335,7 @@ class Segmenter:
         beside: FrameFeatures,
         foreground: Tensor,
         side: Direction,
+        trail: Trail,
     ) -> FrameResult:
         """`query` are the frame's features; `beside` and `foreground` (O x 1 x H x W) are the neighbour's."""
         outputs: list[tuple[list[int], Propagation]] = []
@@ -338,7 +346,7 @@ class Segmenter:
         readings = self._readings(session, frame, query, [record for _, records in groups for record in records])
         for rows, records in groups:
             ids = [session.object_ids[row] for row in rows]
-            entries = [rows_of(readings[id(record)], ids) for record in records]
+            entries = [*(rows_of(readings[id(record)], ids) for record in records), *trail.entries(ids)]
             outputs.append((rows, self.network.propagate(query, beside, foreground[rows], entries)))
         output = _merge(outputs, foreground)
         probabilities = aggregate(output.foreground)
@@ -349,6 +357,10 @@ class Segmenter:
             before = old.unpack(session.object_ids).to(self.device)
             probabilities = weight * probabilities + (1 - weight) * before
         result = self._result(frame, side, output, probabilities)
+        if trail.passes():
+            for rows, part in outputs:
+                entry = self.network.remember(query, part, probabilities[1:, None][rows])
+                trail.add([session.object_ids[row] for row in rows], entry)
         session.state.predictions[frame] = Prediction.pack(probabilities, session.object_ids, self.options.storage)
         session.state.scores[frame] = result.score
         return result

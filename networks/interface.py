@@ -98,6 +98,7 @@ class GuidedNetwork(nn.Module, abc.ABC):
     image_std: ClassVar[tuple[float, float, float]] = (0.229, 0.224, 0.225)
     preferred_short_side: ClassVar[int | None] = None  # working size the network was trained for; None = any
     negatives_everywhere: ClassVar[bool] = False  # False: negative scribbles count only inside the previous mask
+    remembers_passed: ClassVar[bool] = False  # True: frames just propagated join the memory while a direction runs
     wide_layers: ClassVar[bool] = True  # False: convolutions too narrow for the short way of networks/winograd.py
     memory_class: ClassVar[type[MemoryEntry]]  # what `memorise` returns; saved sessions are read back with it
 
@@ -124,6 +125,13 @@ class GuidedNetwork(nn.Module, abc.ABC):
         frames are the same.  The default is the entry itself: nothing is worth keeping.
         """
         return entry
+
+    def remember(self, features: FrameFeatures, output: Propagation, foreground: Tensor) -> MemoryEntry | None:
+        """A propagated frame as memory for the frames that follow it, or `None` (the default).
+
+        `foreground` O x 1 x H x W in [0, 1]: its settled masks.  `propagate` gets such entries after the annotated frames.
+        """
+        return None
 
     @abc.abstractmethod
     def propagate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from networks.interface import (
 )
 
 TRAINING_OPTIONS = SegmenterOptions(blend=False, storage="float32", training=True, repeat_memory=False)
+REMEMBERED = 0.6  # of the frames a clip passes; its frames lie further apart than a video's, so each is a candidate
 
 
 class TrainedNetwork(GuidedNetwork):
@@ -44,6 +45,7 @@ class TrainedNetwork(GuidedNetwork):
         self.probability, self.generator = 0.0, np.random.default_rng(0)
         for name in ("architecture", "pad_multiple", "image_mean", "image_std", "negatives_everywhere"):
             setattr(self, name, getattr(network, name))
+        self.remembers_passed = network.remembers_passed
         self.pad_always = False  # training sizes are multiples already, and padding would have no truth to learn from
 
     def encode_frame(self, image: Tensor) -> FrameFeatures:
@@ -54,6 +56,11 @@ class TrainedNetwork(GuidedNetwork):
 
     def memorise(self, features: FrameFeatures, interaction: Interaction) -> MemoryEntry:
         return self.network.memorise(features, interaction)
+
+    def remember(self, features: FrameFeatures, output: Propagation, foreground: Tensor) -> MemoryEntry | None:
+        if self.generator.random() >= REMEMBERED:
+            return None
+        return self.network.remember(features, output, foreground)
 
     def propagate(
         self,
@@ -86,8 +93,9 @@ class PassResult:
 
 def training_segmenter(network: GuidedNetwork, recipe: Recipe) -> Segmenter:
     """The segmenter that `run_pass` drives; made once, it goes through all parameters."""
+    options = replace(TRAINING_OPTIONS, passed_frames=2 if network.remembers_passed else 0, passed_every=1)
     precision = None if recipe.precision == "float32" else getattr(torch, recipe.precision)
-    return Segmenter(TrainedNetwork(network), options=TRAINING_OPTIONS, precision=precision)
+    return Segmenter(TrainedNetwork(network), options=options, precision=precision)
 
 
 def run_pass(

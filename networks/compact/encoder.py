@@ -18,6 +18,7 @@ from networks.interface import FrameFeatures
 class CompactFeatures(FrameFeatures):
     """What depends on one frame alone; h, w = H/8, W/8."""
 
+    colour: Tensor  # 1 x 3 x H/4 x W/4, of the picture itself, normalised as the network's input is
     skip2: Tensor  # 1 x 8 x H/2 x W/2
     skip4: Tensor  # 1 x 32 x H/4 x W/4
     detail: Tensor  # 1 x 12 x H/4 x W/4, compared between two frames (intersection)
@@ -54,6 +55,7 @@ class FrameEncoder(nn.Module):
         mixed = F.relu(self.mix(F.relu(linear)))
         both = torch.cat([linear, mixed], 1)
         batch = CompactFeatures(
+            colour=F.avg_pool2d(image.float(), 4),
             skip2=F.relu(self.skip2(pyramid.stride2)),
             skip4=F.relu(self.skip4(pyramid.stride4)),
             detail=self.detail(pyramid.stride4),

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from networks.compact.colour import ColourEvidence
 from networks.compact.config import CompactConfig
 from networks.compact.encoder import CompactFeatures
 from networks.compact.layers import Decoder, Trunk, conv, others, upsample
@@ -38,6 +39,9 @@ class InteractionBranch(nn.Module):
             coarse_priors=2,
             fine_priors=1,
         )
+        self.colour = ColourEvidence()
+        self.colour8 = conv(self.colour.channels, c.trunk_channels, 1, gain=0.0)
+        self.colour4 = conv(self.colour.channels, 32, gain=0.0)
         self.object_feature = conv(c.trunk_channels, c.object_channels, 1)
 
     def forward(self, features: CompactFeatures, planes: Tensor) -> Interaction:
@@ -49,7 +53,9 @@ class InteractionBranch(nn.Module):
         planes2 = F.avg_pool2d(planes, 2)
         planes8 = self.planes8(F.relu(self.planes4(planes2)))  # O x 32 x h x w
         similar = self._similarity(features, planes)  # O x 8 x h x w
+        colour = self.colour(features.colour, planes)  # O x 6 x H/4 x W/4
         inputs = self.evidence(torch.cat([F.relu(planes8), similar], 1)) + self.context(features.context)
+        inputs = inputs + self.colour8(F.avg_pool2d(colour, 2))
         trunk = self.trunk(inputs)
         prior4 = upsample(similar[:, :2], 2)  # O x 2 x H/4 x W/4
         coarse = torch.cat([prior4, F.avg_pool2d(planes2[:, :1], 2)], 1)
@@ -59,6 +65,7 @@ class InteractionBranch(nn.Module):
             coarse,
             planes2,
             (prior4, 3 * planes2[:, :1]),
+            extra=self.colour4(colour),
         )  # O x 1 x H x W
         return Interaction(mask_logit=logit, object_feature=self.object_feature(F.relu(trunk)))
 

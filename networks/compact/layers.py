@@ -138,12 +138,14 @@ class Decoder(nn.Module):
         priors: tuple[Tensor, Tensor],
         *,
         shared: Tensor | None = None,
+        extra: Tensor | None = None,
     ) -> Tensor:
         """Mask logit, O x 1 x H x W.
 
         `trunk` O x C x H/8 x W/8; `skips` the frame's features at strides 4 and 2 (leading axis 1); `coarse`,
         `fine` O x k maps at strides 4 and 2; `priors` O x k prior logits at strides 4 and 2; `shared` 1 x k more maps
-        at stride 4, the same for all objects, which follow `coarse` in the channels.  What is shared is computed once.
+        at stride 4, the same for all objects, which follow `coarse` in the channels; what is shared is computed once.
+        `extra` O x 32 x H/4 x W/4 is added at stride 4.
         """
         skip4, skip2 = skips
         gates = F.softplus(self.gates(trunk).float())  # O x k x H/8 x W/8
@@ -155,6 +157,8 @@ class Decoder(nn.Module):
         x = upsample(self.lower(trunk), 2)
         x += conv_part(self.coarse, coarse, 0, bias=True)
         x += known
+        if extra is not None:
+            x += extra
         x = F.relu(x, inplace=True)
         y = self.middle(x)
         y += x

@@ -28,7 +28,7 @@ WINDOW_COLUMNS = 8  # query columns matched at once
 
 @dataclass(frozen=True)
 class CompactEntry(MemoryEntry):
-    """One annotated frame."""
+    """One annotated frame, or one that was propagated a moment ago (then with `confidence`)."""
 
     OBJECT_FIELDS: ClassVar[tuple[str, ...]] = ("object_value", "mask")
 
@@ -36,6 +36,7 @@ class CompactEntry(MemoryEntry):
     value: Tensor  # 1 x 16 x h x w
     object_value: Tensor  # O x 24 x h x w
     mask: Tensor  # O x 4 x h x w, the annotated mask as quarters of cells
+    confidence: Tensor | None = None  # 1 x 1 x h x w in (0, 1], how far its positions count; None: fully
 
 
 def rows(x: Tensor) -> Tensor:
@@ -103,6 +104,7 @@ class GlobalTransfer(nn.Module):
         self.reliability = nn.Sequential(nn.Conv2d(5, 16, 1), nn.ReLU(), nn.Conv2d(16, 1, 1))
         self.reliability_weight = nn.Parameter(torch.tensor(0.5))
         self.balance = nn.Parameter(torch.tensor(0.5))
+        self.passed_weight = nn.Parameter(torch.tensor(-1.5))  # logarithm; of a propagated frame among annotated ones
 
     def forward(self, query: CompactFeatures, memory: Sequence[CompactEntry]) -> Transferred:
         answers = [self._read(query, entry) for entry in memory]
@@ -138,6 +140,8 @@ class GlobalTransfer(nn.Module):
             ],
             1,
         )
+        if entry.confidence is not None:
+            columns = columns * (rows(entry.confidence) * self.passed_weight.float().exp())
         moved, best = transfer(rows(query.key), rows(entry.key), columns, temperature_of(self.log_sharpness))
         moved = moved.t().unflatten(1, (height, width))  # columns x h x w
         total = moved[-1:] + 1e-30

@@ -21,6 +21,7 @@ from networks.interface import Propagation
 class CompactPropagation(Propagation):
     """With what training supervises besides the mask."""
 
+    feature: Tensor | None = None  # O x 24 x h x w, what a frame that remembers this one reads of its objects
     transferred: Tensor | None = None  # O x 1 x H/4 x W/4, mask carried from the annotated frames
     matched: Tensor | None = None  # O x 1 x H/4 x W/4, mask carried from the neighbour by matching
     warped: Tensor | None = None  # O x 1 x H/2 x W/2, the neighbour's mask warped
@@ -51,6 +52,7 @@ class PropagationBranch(nn.Module):
             fine_priors=1,
         )
         self.quality = QualityHead(c.trunk_channels)
+        self.feature = conv(c.trunk_channels, c.object_channels, 1, gain=0.0)
 
     def forward(
         self,
@@ -105,6 +107,7 @@ class PropagationBranch(nn.Module):
             score=quality.score,
             reliability=quality.reliability,
             logits=logit,
+            feature=transferred.feature + self.feature(F.relu(trunk)),
             transferred=masks4[:, :1],
             matched=masks4[:, 1:],
             warped=warped,

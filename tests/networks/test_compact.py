@@ -197,6 +197,7 @@ def features_like(height: int, width: int, config: CompactConfig) -> CompactFeat
         return torch.randn(1, channels, height * scale, width * scale)
 
     return CompactFeatures(
+        colour=random(3, 2),
         skip2=random(config.skip2_channels, 4),
         skip4=random(config.skip4_channels, 2),
         detail=random(config.detail_channels, 2),
