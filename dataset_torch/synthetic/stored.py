@@ -32,6 +32,7 @@ from dataset_torch.synthetic.pictures import (
 )
 
 _ORIENTATION = 274  # the EXIF tag; from 5 on the picture lies on its side
+_MARGIN = 8  # pixels
 _SMALLEST_SPRITE = 400  # pixels; smaller ones are a smear when enlarged
 
 
@@ -124,12 +125,20 @@ class StoredStill(StoredPhoto):
     def cut(self, name: str, group: list[int]) -> Sprite:
         """The objects of `group` as one sprite; object k of the group is part k."""
         image, mask = self.pyramid[0], self._mask()
+        # Only the part with the objects, and a margin for the blur: a fraction of the time, the same sprite.
+        inside = np.isin(mask, group)
+        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        top, left = max(rows[0] - _MARGIN, 0), max(columns[0] - _MARGIN, 0)
+        window = slice(top, rows[-1] + 1 + _MARGIN), slice(left, columns[-1] + 1 + _MARGIN)
+        image, mask = image[window], mask[window]
         opacity = sum(cv2.GaussianBlur((mask == i).astype(np.float32), (0, 0), 0.8) for i in group)
         parts = np.zeros_like(mask)
         for number, object_id in enumerate(group, start=1):
             parts[mask == object_id] = number
         rgba = np.dstack([image, np.rint(np.minimum(opacity, 1) * 255).astype(np.uint8)])
-        return make_sprite(name, rgba, parts, weight=1.0)
+        sprite = make_sprite(name, rgba, parts, weight=1.0)
+        sprite.centre = (sprite.centre[0] + left, sprite.centre[1] + top)
+        return sprite
 
 
 def open_background(path: Path, cache: PictureCache) -> Photo:
