@@ -28,7 +28,10 @@ Combine = Callable[[Sequence[Any]], Any]
 
 
 class OneByOne(nn.Module):
-    """Asks a transfer module about each annotated frame alone, and combines the answers by a rule of its own."""
+    """Asks a transfer module about each annotated frame alone, and combines the answers by a rule of its own.
+
+    Frames that were passed a moment ago stay beside each annotated frame: the rule is about annotated frames.
+    """
 
     def __init__(self, transfer: GlobalTransfer | ReliabilityAttention, *, best: bool):
         super().__init__()
@@ -38,8 +41,9 @@ class OneByOne(nn.Module):
         """The arguments of the module that it stands for."""
         if isinstance(self.transfer, GlobalTransfer):
             (memory,) = rest
-            answers = [self.transfer(query, [entry]) for entry in memory]
-            sure = [float(a.frame_reliability.detach().mean()) for a in answers]
+            passed = [entry for entry in memory if entry.confidence is not None]
+            answers = [self.transfer(query, [entry, *passed]) for entry in memory if entry.confidence is None]
+            sure = [float(a.frame_reliability[0].detach().mean()) for a in answers]
         else:
             query_self, memory, size = rest
             answers = [self.transfer(query, query_self, [entry], size) for entry in memory]
@@ -131,6 +135,14 @@ def without_local(network: CompactGIS) -> WithoutLocal:
     changed = WithoutLocal(network.config)
     changed.load_state_dict(network.state_dict())
     return changed.eval()
+
+
+class WithoutTrail(Segmenter):
+    """Each frame reads annotated frames only, none of those that were just passed."""
+
+    def __init__(self, network: GuidedNetwork, **rest: Any):
+        super().__init__(network, **rest)
+        self.options = replace(self.options, passed_frames=0)
 
 
 class NearestMemory(Segmenter):

@@ -90,6 +90,14 @@ ABLATIONS = (
     _ablated("best-frame", "the single most reliable frame", ablation.best_single),
     _ablated("nearest-frame", "the single nearest frame in time", None, ablation.NearestMemory),
     _ablated(
+        "no-trail",
+        "without memory of frames just passed",
+        None,
+        ablation.WithoutTrail,
+        shares_first_round=False,
+        compact_only=True,
+    ),
+    _ablated(
         "no-local", "without local propagation", ablation.without_local, shares_first_round=False, compact_only=True
     ),
 )

@@ -280,3 +280,40 @@ def test_features_are_a_tensor_group(network: CompactGIS) -> None:
     with torch.no_grad():  # cached features may be kept in half precision
         output = network.interact(image, half.map(Tensor.float), planes(1))
     assert torch.isfinite(output.mask_logit).all()
+
+
+@torch.no_grad()
+def test_a_passed_frame_is_read_like_an_annotated_one_but_counts_less(network: CompactGIS) -> None:
+    torch.manual_seed(3)
+    images = torch.randn(2, 3, 64, 96)
+    first, second = network.encode_frames(images)
+    interaction = network.interact(images[:1], first, planes(2))
+    entry = network.memorise(first, interaction)
+    output = network.propagate(second, first, interaction.foreground, [entry])
+    passed = network.remember(second, output, output.foreground)
+    assert passed.object_value.shape == entry.object_value.shape and passed.mask.shape == entry.mask.shape
+    assert passed.confidence.shape == (1, 1, 8, 12)
+    # A frame resembles itself the most, so what was said of it comes back, the less the less it counts.
+    transfer = network.propagation.global_transfer
+    shares = []
+    for factor in (1.0, 1e-6):
+        both = transfer(second, [entry, replace(passed, confidence=passed.confidence * factor)])
+        own = transfer(second, [passed]).mask
+        shares.append((both.mask - own).abs().mean())
+    assert shares[0] < shares[1]
+    torch.testing.assert_close(both.mask, transfer(second, [entry]).mask, atol=1e-2, rtol=0)
+
+
+def test_gradients_reach_what_a_passed_frame_leaves_behind() -> None:
+    torch.manual_seed(4)
+    network = CompactGIS()
+    images = torch.randn(2, 3, 64, 96)
+    first, second = network.encode_frames(images)
+    interaction = network.interact(images[:1], first, planes(1))
+    entry = network.memorise(first, interaction)
+    output = network.propagate(second, first, interaction.foreground.detach(), [entry])
+    passed = network.remember(second, output, output.foreground)
+    assert not passed.mask.requires_grad, "masks are carried on without gradients, as everywhere between frames"
+    network.propagate(second, second, output.foreground.detach(), [entry, passed]).foreground.sum().backward()
+    assert network.propagation.feature.weight.grad.abs().sum() > 0
+    assert network.propagation.global_transfer.passed_weight.grad is not None
