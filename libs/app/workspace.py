@@ -7,8 +7,10 @@ frames that a propagation had reached.  `thumbnails/` and `exports/` hold what c
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import tempfile
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ from libs.storage import Prediction
 from networks.interface import MemoryEntry
 
 VERSION = 1
+DATABASE = "session.db"
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,32 @@ class Unfinished:
     scores: dict[int, float]
 
 
+def check_usable(folder: Path) -> None:
+    """Raise `UserError` where a workspace could not be kept in this folder; leaves nothing behind."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"the workspace {folder} cannot be written: {error.strerror or error}. Choose another place with "
+            "--workspace."
+        ) from error
+    finally:
+        for path in missing:  # the innermost first
+            with contextlib.suppress(OSError):
+                path.rmdir()
+    if (folder / DATABASE).exists():
+        Database(folder / DATABASE).close()
+
+
 class Workspace:
     """One session's folder.  Raises `UserError` when it belongs to another video, network or working size."""
 
     def __init__(self, folder: str | Path, session: Session, *, cache_bytes: int):
         self.folder = Path(folder)
-        self.database = Database(self.folder / "session.db")
+        self.database = Database(self.folder / DATABASE)
         try:
             self._check_identity(session)
         except UserError:

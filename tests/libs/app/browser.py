@@ -47,6 +47,12 @@ class Server:
         assert line.startswith("Open http"), line
         self.address = line.split()[1]
 
+    def interrupt(self) -> int:
+        """Press Ctrl-C; returns the exit status."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.stdout.close()
+        return self.process.wait(PATIENCE)
+
     def kill(self) -> None:
         """End it without a chance to say goodbye."""
         self.process.send_signal(signal.SIGKILL)
