@@ -110,20 +110,27 @@ class Measurement:
         return buffer.getvalue()
 
 
-def run(server: Server, client: Client, frame: int) -> Iterator[tuple[float, int]]:
-    """Draw a stroke on a frame, run, look around meanwhile; yields (seconds, frames done) now and then."""
+def run(client: Client, frame: int, limit: int) -> Iterator[tuple[float, int]]:
+    """Draw a stroke on a frame, run, look around meanwhile; yields (seconds, frames done) now and then.
+
+    Beyond `limit` frames the run is cancelled.
+    """
     x, y = centre(frame)
     points = [[(x + d) / WIDTH, (y + 60) / HEIGHT] for d in (-60, 0, 60)]
     client.post("api/commands/mark", frame=frame, mark={"kind": "stroke", "object_id": 1, "points": points})
     began = time.monotonic()
     client.post("api/commands/run")
     number, frames = 0, client.state()["video"]["frames"]
+    done = 0
     while (job := client.state()["job"]) is not None:
-        yield time.monotonic() - began, job["done"]
+        done = job["done"]
+        yield time.monotonic() - began, done
+        if done >= limit:
+            client.post("api/cancel")
         number += 1
         client.look(number * 997 % frames)
         time.sleep(EVERY)
-    yield time.monotonic() - began, frames
+    yield time.monotonic() - began, done if done >= limit else frames
 
 
 def timed(table: Measurement, server: Server, stage: str, work: object) -> None:
@@ -133,7 +140,9 @@ def timed(table: Measurement, server: Server, stage: str, work: object) -> None:
     table.add(server, stage, time.monotonic() - began)
 
 
-def measure(video: Path, folder: Path, rounds: int, options: list[str], table: Measurement) -> Iterator[None]:
+def measure(
+    video: Path, folder: Path, rounds: int, limit: int, options: list[str], table: Measurement
+) -> Iterator[None]:
     """The whole story; yields whenever there are new rows."""
     arguments = ["--workspace", str(folder), *options]
     server = Server("--folders", str(video.parent), *arguments, program=["IVOS_app.py"])
@@ -145,7 +154,7 @@ def measure(video: Path, folder: Path, rounds: int, options: list[str], table: M
         timed(table, server, "middle frame shown", lambda: client.look(frames // 2))
         for number in range(rounds):
             frame = frames // 2 if number == 0 else (number * 2 - 1) * frames // (2 * rounds)
-            for seconds, done in run(server, client, frame):
+            for seconds, done in run(client, frame, limit):
                 table.add(server, f"round {number + 1}, frame {frame}", seconds, done)
                 yield
         for name in ("undo", "redo"):
@@ -166,6 +175,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--limit", type=int, default=1 << 30, help="frames after which a round is cancelled")
     parser.add_argument("--video", type=Path, default=None, help="made by an earlier call; none = render and delete")
     parser.add_argument("--app", default="", help="options for the app, in one string")
     parser.add_argument("--out", type=Path, default=None)
@@ -178,7 +188,7 @@ def main() -> int:
         if not video.is_file():
             video.parent.mkdir(parents=True, exist_ok=True)
             render(video, given.frames)
-        for _ in measure(video, Path(folder) / "sessions", given.rounds, options, table):
+        for _ in measure(video, Path(folder) / "sessions", given.rounds, given.limit, options, table):
             if given.out is not None:
                 write_atomic(given.out, table.text())
     return 0
