@@ -21,8 +21,8 @@ from libs.app.history import History, Marks, Step
 from libs.app.locks import keep_locked
 from libs.app.marks import Mark, erase
 from libs.app.objects import ObjectTable
+from libs.app.proposals import propose
 from libs.app.workspace import Workspace
-from libs.guidance import INTERACTIVE, recommend
 from libs.interactions import MAX_OBJECT_ID, Click, FrameAnnotation, Scribble
 from libs.segmenter import Segmenter
 from libs.session import MemoryRecord, Session, SessionState
@@ -392,13 +392,12 @@ class Controller:
 
     # ---- guidance ------------------------------------------------------------------------------------------------
 
-    def recommended(self, policy: str) -> list[int]:
-        """Frames to look at next (RS1: one, RS4: up to four); frames that the user worked on come last."""
+    def recommended(self, policy: str, *, spread: bool = True) -> list[int]:
+        """Frames to look at next (RS1: one, RS4: up to four); see `libs.app.proposals`."""
         if not self.session.state.scores or not self.session.object_ids:
             return []
         worked_on = {*self.session.annotated_frames, *self.marks}
-        scores = self.session.scores
-        return recommend(policy, scores, options=INTERACTIVE, annotated_frames=worked_on) or []
+        return propose(policy, self.session.scores, worked_on, spread=spread)
 
     # ---- checks --------------------------------------------------------------------------------------------------
 
