@@ -5,19 +5,20 @@ Without arguments it opens the bundled sample; `--davis SEQUENCE` starts the rea
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from config import parse_config
 from dataset_torch.errors import UserError
-from libs.app.launch import launch
 
 
 def main(arguments: list[str]) -> int:
     """Start the server; returns the exit status."""
-    if arguments and not arguments[0].startswith("-"):  # the video may be named without --video
-        arguments = ["--video", *arguments]
     try:
-        launch(parse_config(arguments, description=__doc__))
+        config = parse_config(arguments, description=__doc__, positional="video")
+        from libs.app.launch import launch  # loads PyTorch, which takes seconds: Ctrl-C must end that, too, in words
+
+        launch(config)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -27,4 +28,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    gc.freeze()  # at its end Python would look through all of PyTorch for what is unused: seconds on a busy machine
+    sys.exit(status)

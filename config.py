@@ -108,12 +108,17 @@ def setting_names() -> list[str]:
 
 
 def parse_config(
-    argv: Sequence[str] | None = None, *, description: str = "", environment: dict | None = None
+    argv: Sequence[str] | None = None,
+    *,
+    description: str = "",
+    environment: dict | None = None,
+    positional: str | None = None,
 ) -> Config:
     """The settings from this file, the environment and the command line (the later wins).
 
-    `argv` defaults to the program's own arguments, `environment` to `os.environ`.  Raises `UserError` for a value that
-    its field cannot take; unknown arguments end the program as `argparse` does.
+    `argv` defaults to the program's own arguments, `environment` to `os.environ`; `positional` is the field that may be
+    given without its name, anywhere.  Raises `UserError` for a value that its field cannot take; unknown arguments end
+    the program as `argparse` does.
     """
     environment = dict(os.environ) if environment is None else environment
     hints, comments = get_type_hints(Config), _comments()
@@ -132,7 +137,12 @@ def parse_config(
             help=f"{comments[f.name]} [{default}]".replace("%", "%%"),
             **({"nargs": "?", "const": "true"} if hints[f.name] is bool else {}),
         )
-    arguments = vars(parser.parse_args(argv))
+    known, rest = parser.parse_known_args(argv)
+    arguments = vars(known)
+    if positional is not None and arguments[positional] is None and len(rest) == 1 and not rest[0].startswith("-"):
+        arguments[positional] = rest.pop()
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     values: dict[str, Any] = {}
     for f in fields(Config):
         variable = "GIS_" + f.name.upper()

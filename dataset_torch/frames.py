@@ -10,6 +10,7 @@ import abc
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,10 @@ import numpy as np
 from dataset_torch.errors import UserError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".gif", ".ogv", ".3gp", ".ts"),
+    *(".mts", ".m2ts", ".mxf", ".vob", ".y4m", ".h264", ".hevc"),
+)
 
 
 class FrameSource(abc.ABC):
@@ -44,6 +48,10 @@ class FrameSource(abc.ABC):
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of {self.name}: it has frames 0 to {len(self) - 1}")
 
+    def reopened(self) -> FrameSource:
+        """The same video, to be read by somebody else in another order; costs nothing where reading keeps no state."""
+        return self
+
     def fingerprint(self) -> str:
         """A short digest of name, size, length and first and last frame; tells a saved session its video apart."""
         digest = hashlib.sha256(f"{len(self)} {self.height} {self.width}".encode())
@@ -67,6 +75,7 @@ class ImageFolder(FrameSource):
         if not files:
             raise UserError(
                 f"{self.folder} holds no images ({', '.join(IMAGE_SUFFIXES)}). A video needs at least one frame."
+                + _elsewhere(self.folder)
             )
         self.files = files
         self.name = self.folder.name
@@ -109,10 +118,26 @@ class VideoFile(FrameSource):
     a frame cannot be reached, the file is decoded once from its start and the count corrected.
     """
 
-    def __init__(self, path: str | Path, *, cache_bytes: int = 256 << 20):
-        self.path = Path(path)
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        cache_bytes: int = 256 << 20,
+        cancelled: Callable[[], bool] = lambda: False,
+        count: int | None = None,
+    ):
+        """`cancelled` is asked while frames are counted, `count` spares counting where the number is known already.
+
+        Raises `UserError` when there is no such file, when it cannot be decoded, and when it was cancelled.
+        """
+        self.path, self._cache_bytes = Path(path), cache_bytes
         if not self.path.is_file():
             raise UserError(f"video file {self.path} does not exist.")
+        if self.path.suffix.lower() not in VIDEO_SUFFIXES:  # FFmpeg would play a text file as a film of its letters
+            raise UserError(
+                f"{self.path} is no video by its name. Names of videos end in {', '.join(VIDEO_SUFFIXES)}; if it "
+                "is one all the same, rename it."
+            )
         self.name = self.path.stem
         self._lock = threading.Lock()  # decoder, position and cache are one state
         self._capture = cv2.VideoCapture(str(self.path))
@@ -127,11 +152,16 @@ class VideoFile(FrameSource):
         self._store(0, frame)
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.frames_per_second = rate if 1 <= rate <= 1000 else FrameSource.frames_per_second
-        self._count = max(1, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        self._count = self._verified_count()
+        self._count = count or max(1, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        if count is None:
+            self._count = self._verified_count(cancelled)
 
     def __len__(self) -> int:
         return self._count
+
+    def reopened(self) -> VideoFile:
+        """The same video with a decoder and a cache of its own."""
+        return VideoFile(self.path, cache_bytes=self._cache_bytes, count=self._count)
 
     def _store(self, index: int, bgr: np.ndarray) -> np.ndarray:
         rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
@@ -141,7 +171,7 @@ class VideoFile(FrameSource):
             self._cache.popitem(last=False)
         return rgb
 
-    def _verified_count(self) -> int:
+    def _verified_count(self, cancelled: Callable[[], bool]) -> int:
         """The container's count if its last frame can be decoded, else the count of a full decode."""
         if self._count == 1 or self._decode(self._count - 1) is not None:
             if not self._has_frame_after(self._count - 1):
@@ -151,6 +181,8 @@ class VideoFile(FrameSource):
         count = 0
         while self._capture.grab():
             count += 1
+            if cancelled():
+                raise UserError(f"reading {self.path} was stopped.")
         self._capture.release()
         self._capture, self._position = cv2.VideoCapture(str(self.path)), 0
         return max(1, count)
@@ -218,6 +250,18 @@ class ArrayFrames(FrameSource):
     def read(self, index: int) -> np.ndarray:
         self.check_index(index)
         return self.array[index]
+
+
+def _elsewhere(folder: Path) -> str:
+    """What somebody may have meant who gave a folder without images: a video or a folder in it."""
+    inside = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.suffix != ".gis")
+    videos = [p.name for p in inside if p.suffix.lower() in VIDEO_SUFFIXES]
+    folders = [p.name for p in inside if p.is_dir()]
+    names = videos or folders
+    if not names:
+        return ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f" It holds {'the video' if videos else 'the folder'} {', '.join(names[:3])}{more}: give one by its path."
 
 
 def natural_key(name: str) -> tuple:

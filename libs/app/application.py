@@ -11,7 +11,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from dataset_torch.errors import UserError
-from dataset_torch.frames import VIDEO_SUFFIXES, FrameSource, VideoFile, open_frames
+from dataset_torch.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FrameSource, VideoFile, open_frames
 from libs.app.commands import COMMANDS, Payload, run_options
 from libs.app.controller import Controller, Progress
 from libs.app.events import Hub
@@ -46,6 +46,11 @@ class AppSettings:
     frame_cache_bytes: int = 256 << 20
     undo_steps: int = 100
     upload_bytes: int = 512 << 20  # largest file that may be uploaded
+
+    def workspace_of(self, path: Path, name: str | None = None) -> Path:
+        """The folder of the session of a video; with the suffix in its name, so that a.mp4 and a.avi have their own."""
+        parent = self.workspace or path.resolve().parent
+        return parent / f"{name or path.resolve().name}.gis"
 
 
 @dataclass
@@ -85,20 +90,26 @@ class Application:
         self.video: OpenVideo | None = None
         self.study: Study | None = None  # set before the first video is opened
         self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._unfinished: set[Future[Any]] = set()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="segmenter")
 
     # ---- opening and closing -------------------------------------------------------------------------------------
 
-    def open(self, path: str | Path, *, name: str | None = None) -> Future[Payload]:
-        """Open a video file or a folder of frames; the session that was open is closed (it is saved already)."""
-        return self._submit(lambda: self._open(Path(path), name))
+    def open(self, path: str | Path, *, name: str | None = None, frames: FrameSource | None = None) -> Future[Payload]:
+        """Open a video file or a folder of frames (`frames`, if they have been opened already).
 
-    def _open(self, path: Path, name: str | None) -> Payload:
-        frames = open_video(path, self.settings.frame_cache_bytes)
-        viewed = open_video(path, self.settings.frame_cache_bytes)
+        The session that was open is closed (it is saved already).
+        """
+        return self._submit(lambda: self._open(Path(path), name, frames))
+
+    def _open(self, path: Path, name: str | None, frames: FrameSource | None) -> Payload:
+        if frames is None:
+            frames = open_video(path, self.settings.frame_cache_bytes, cancelled=self._stopping.is_set)
+        viewed = frames.reopened()
         if name is not None:
             frames.name = viewed.name = name
-        folder = self.workspace_of(path, name)
+        folder = self.settings.workspace_of(path, name)
         if self.video is not None and self.video.controller.workspace.folder == folder:
             return {"state": self.describe()}
         controller = Controller(
@@ -117,20 +128,26 @@ class Application:
         self._changed()
         return {"state": self.describe()}
 
-    def workspace_of(self, path: Path, name: str | None = None) -> Path:
-        """The folder of the session of a video; with the suffix in its name, so that a.mp4 and a.avi have their own."""
-        parent = self.settings.workspace or path.resolve().parent
-        return parent / f"{name or path.resolve().name}.gis"
-
-    def close(self) -> None:
-        """Stop what is running, wait for it, and let go of the workspace."""
-        if self.job is not None:
-            self.job.cancel.set()
+    def stop(self) -> None:
+        """Ask whatever is under way to end, and let every page go."""
+        self._stopping.set()
+        self.cancel()
         self.hub.close()
-        self._worker.shutdown(wait=True, cancel_futures=True)
+
+    def close(self, *, patience: float | None = None) -> bool:
+        """Stop what is running, wait for it (at most `patience` seconds), and let go of the workspace.
+
+        Returns whether it ended.  If it did not, it is inside one long call, a decoder's or the network's; the program
+        may be ended all the same, because what is written is whole at any moment.
+        """
+        self.stop()
+        self._worker.shutdown(wait=False, cancel_futures=True)
+        if wait(tuple(self._unfinished), patience).not_done:
+            return False
         if self.video is not None:
             self.video.controller.close()
             self.video = None
+        return True
 
     # ---- commands ------------------------------------------------------------------------------------------------
 
@@ -176,7 +193,13 @@ class Application:
         with self._lock:
             if self.job is not None:
                 raise Conflict(f"{self.job.label} is running. Wait for it, or cancel it first.")
-            return self._worker.submit(work)
+            return self._queue(work)
+
+    def _queue(self, work: Callable[[], Any]) -> Future[Any]:
+        future = self._worker.submit(work)
+        self._unfinished.add(future)
+        future.add_done_callback(self._unfinished.discard)
+        return future
 
     def checked(self, payload: Payload) -> Controller:
         """The controller, if the command was made for its present state.  Raises `Conflict` otherwise."""
@@ -279,7 +302,7 @@ class Application:
             if self.job is not None:
                 raise Conflict(f"{self.job.label} is running. Wait for it, or cancel it first.")
             self.job = job
-            self._worker.submit(execute)
+            self._queue(execute)
         return accepted
 
     def _end(self, job: Job) -> None:
@@ -347,7 +370,8 @@ class Application:
 
     def _recommended(self, controller: Controller) -> dict[str, list[int]]:
         offered = ("RS1", "RS4") if self.study is None else (self.study.condition,)
-        return {policy: controller.recommended(policy) for policy in offered if policy != "wo_RS"}
+        spread = self.study is None  # the study compares the published rules
+        return {p: controller.recommended(p, spread=spread) for p in offered if p != "wo_RS"}
 
     def scores(self) -> Payload:
         """The R-score of every frame, `None` where there is none."""
@@ -403,10 +427,10 @@ class Application:
         return self.settings.workspace or self.settings.folders.roots[0]
 
 
-def open_video(path: Path, cache_bytes: int) -> FrameSource:
-    """A frame source with the cache that the settings allow."""
-    if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
-        return VideoFile(path, cache_bytes=cache_bytes // 2)
+def open_video(path: Path, cache_bytes: int, *, cancelled: Callable[[], bool] = lambda: False) -> FrameSource:
+    """A frame source with half the cache that the settings allow: the other half is for looking around."""
+    if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES:
+        return VideoFile(path, cache_bytes=cache_bytes // 2, cancelled=cancelled)
     return open_frames(path)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,8 +21,8 @@ from libs.app.history import History, Marks, Step
 from libs.app.locks import keep_locked
 from libs.app.marks import Mark, erase
 from libs.app.objects import ObjectTable
+from libs.app.proposals import propose
 from libs.app.workspace import Workspace
-from libs.guidance import INTERACTIVE, recommend
 from libs.interactions import MAX_OBJECT_ID, Click, FrameAnnotation, Scribble
 from libs.segmenter import Segmenter
 from libs.session import MemoryRecord, Session, SessionState
@@ -85,8 +85,8 @@ class Controller:
             self.objects = ObjectTable().add()
             self._commit("Open", None)
             return
-        self.history.steps, self.history.position = steps, position
-        self._show(self.history.present)
+        self.history.steps = steps
+        self._show(position)
         if unfinished is not None:
             self.session.state.predictions.update(unfinished.predictions)
             self.session.state.scores.update(unfinished.scores)
@@ -146,9 +146,7 @@ class Controller:
         self.objects = table
         if set(changes) == {"hidden"}:
             present = self.history.present
-            self.history.steps[self.history.position] = Step(
-                present.label, present.frame, table, present.marks, present.session
-            )
+            self.history.steps[self.history.position] = replace(present, objects=table)
             self.workspace.update_objects(self.history.position, table)
             self.revision += 1
             return
@@ -180,7 +178,7 @@ class Controller:
             table = table.add(object_id=object_id)
         self.objects = table
         present = self.history.present
-        self.history.steps[0] = Step(present.label, None, table, present.marks, present.session)
+        self.history.steps[0] = replace(present, objects=table)
         self.workspace.update_objects(0, table)
         self.revision += 1
 
@@ -356,26 +354,28 @@ class Controller:
         return self._go(self.history.position + 1, step)
 
     def _go(self, position: int, step: Step) -> int | None:
+        state = self.workspace.state(position)  # first: reading may fail
         self.workspace.set_position(position)
-        self.history.position = position
-        self._show(self.history.present)
+        self._show(position, state)
         self.revision += 1
         return step.frame
 
-    def _show(self, step: Step) -> None:
-        self.objects, self.marks = step.objects, step.marks
-        self.session.restore(step.session)
-        self._saved = step.session
+    def _show(self, position: int, state: SessionState | None = None) -> None:
+        state = state or self.workspace.state(position)
+        self.history.position = position
+        self.objects, self.marks = self.history.present.objects, self.history.present.marks
+        self.session.restore(state)
+        self._saved = state
 
     def _commit(self, label: str, frame: int | None) -> None:
         """Make the present state a step, in memory and on disk.  Raises with nothing recorded if the disk refuses."""
         shares = self._saved is not None
         state = self._saved if self._saved is not None else self.session.snapshot()
-        step = Step(label, frame, self.objects, self.marks, state)
+        step = Step(label, frame, self.objects, self.marks)
         history = History(self.history.limit, list(self.history.steps), self.history.position)
         front, end = history.push(step)
         try:
-            self.workspace.record(step, shares_state=shares, dropped_front=front, dropped_end=end)
+            self.workspace.record(step, None if shares else state, dropped_front=front, dropped_end=end)
         except BaseException:
             if shares:  # a command that touched no masks is taken back here; the others take themselves back
                 self.objects, self.marks = self.history.present.objects, self.history.present.marks
@@ -392,13 +392,12 @@ class Controller:
 
     # ---- guidance ------------------------------------------------------------------------------------------------
 
-    def recommended(self, policy: str) -> list[int]:
-        """Frames to look at next (RS1: one, RS4: up to four); frames that the user worked on come last."""
+    def recommended(self, policy: str, *, spread: bool = True) -> list[int]:
+        """Frames to look at next (RS1: one, RS4: up to four); see `libs.app.proposals`."""
         if not self.session.state.scores or not self.session.object_ids:
             return []
         worked_on = {*self.session.annotated_frames, *self.marks}
-        scores = self.session.scores
-        return recommend(policy, scores, options=INTERACTIVE, annotated_frames=worked_on) or []
+        return propose(policy, self.session.scores, worked_on, spread=spread)
 
     # ---- checks --------------------------------------------------------------------------------------------------
 

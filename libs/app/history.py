@@ -1,4 +1,8 @@
-"""Undo and redo: a line of steps, each with everything as it was after it."""
+"""Undo and redo: a line of steps, each with what was on the page after it.
+
+The session's state after a step (predictions, scores, memory) is in the workspace: in memory it would cost some hundred
+bytes for every frame and every step.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +11,18 @@ from typing import Any
 
 from libs.app.marks import Mark, mark_from_json, mark_to_json
 from libs.app.objects import ObjectTable
-from libs.session import SessionState
 
 Marks = dict[int, tuple[Mark, ...]]  # frame -> its marks; never changed in place
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that the user did, and the state after it.
-
-    `session` is shared by neighbouring steps that did not change it (strokes, names), and never changed in place.
-    """
+    """One thing that the user did, and objects and marks after it."""
 
     label: str  # in words, for the undo button
     frame: int | None  # where it happened; undo shows this frame
     objects: ObjectTable
     marks: Marks
-    session: SessionState
 
 
 @dataclass
@@ -36,7 +35,7 @@ class History:
 
     @property
     def present(self) -> Step:
-        """The step whose state is the present state."""
+        """The step after which everything is as it is now."""
         return self.steps[self.position]
 
     def push(self, step: Step) -> tuple[int, int]:

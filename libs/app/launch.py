@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import sys
+import threading
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -14,12 +18,16 @@ import uvicorn
 from config import ROOT, SAMPLE, Config
 from dataset_torch.davis import DavisSequence, open_davis
 from dataset_torch.errors import UserError
-from libs.app.application import Application, AppSettings
+from dataset_torch.frames import FrameSource
+from libs.app.application import Application, AppSettings, open_video
 from libs.app.security import Access, Folders
 from libs.app.server import create_server
 from libs.app.study import Study
+from libs.app.workspace import check_usable
+from libs.checkpoints import resolve
 from libs.evaluation import load_segmenter
-from libs.segmenter import Segmenter
+
+PATIENCE = 1.0  # seconds that Ctrl-C waits for the frame in work
 
 log = logging.getLogger("gis.app")
 
@@ -93,32 +101,80 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def launch(config: Config) -> None:
-    """Load the network, open the video, serve until interrupted."""
+    """Load the network, open the video, serve until interrupted.
+
+    Whatever can be wrong with the settings, the video, the workspace and the address is told first, because loading
+    takes seconds.
+    """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    serve(config, load_segmenter(config, benchmark="davis"))
-
-
-def serve(config: Config, segmenter: Segmenter) -> None:
-    """`launch` with a segmenter that is there already."""
+    resolve(config.checkpoint)
     plan = make_plan(config)
     access = Access(config.host, config.port, token=config.token, allowed_hosts=config.allowed_hosts)
     listener = bind(config.host, config.port)
-    application = Application(segmenter, plan.settings)
     try:
-        if plan.sequence is not None:
-            folder = config.results_dir / "real_user"
-            application.study = Study(plan.sequence, config.study_guidance, folder, truth=config.study_truth)
-        if plan.video is not None:
-            application.open(plan.video).result()
-        server = create_server(application, access)
-        _say(access, listener.getsockname()[1], application)
-        settings = uvicorn.Config(
-            server, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
-        )
-        uvicorn.Server(settings).run(sockets=[listener])
+        frames = _open_video(plan)
+        application = Application(load_segmenter(config, benchmark="davis"), plan.settings)
+        try:
+            _serve(config, plan, frames, access, listener, application)
+        finally:
+            if not application.close(patience=PATIENCE):
+                print("\nstopped; everything is saved", file=sys.stderr, flush=True)
+                os._exit(0)  # Python itself would wait for the worker
     finally:
-        application.close()
         listener.close()
+
+
+def _open_video(plan: Plan) -> FrameSource | None:
+    """The frames that the plan names.  Raises `UserError` for them and for a workspace that cannot be used."""
+    if plan.video is None:
+        return None
+    check_usable(plan.settings.workspace_of(plan.video))
+    found: Future[FrameSource] = Future()
+
+    def read() -> None:
+        try:
+            found.set_result(open_video(plan.video, plan.settings.frame_cache_bytes))
+        except BaseException as error:
+            found.set_exception(error)
+
+    # The frames of a damaged file may have to be counted inside the decoder, where no Ctrl-C is heard.
+    threading.Thread(target=read, name="opening", daemon=True).start()
+    return found.result()
+
+
+def _serve(
+    config: Config,
+    plan: Plan,
+    frames: FrameSource | None,
+    access: Access,
+    listener: socket.socket,
+    application: Application,
+) -> None:
+    if plan.sequence is not None:
+        folder = config.results_dir / "real_user"
+        application.study = Study(plan.sequence, config.study_guidance, folder, truth=config.study_truth)
+    if plan.video is not None:
+        application.open(plan.video, frames=frames).result()
+    server = create_server(application, access)
+    _say(access, listener.getsockname()[1], application)
+    settings = uvicorn.Config(
+        server, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=1
+    )
+    _Server(settings, application).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Ctrl-C stops what is running at once, and lets the open pages go, instead of waiting for them to leave."""
+
+    def __init__(self, settings: uvicorn.Config, application: Application):
+        super().__init__(settings)
+        self.application = application
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End serving."""
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # else: a traceback for each that still waits
+        self.application.stop()
+        await super().shutdown(sockets)
 
 
 def _say(access: Access, port: int, application: Application) -> None:

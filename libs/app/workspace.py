@@ -7,9 +7,12 @@ frames that a propagation had reached.  `thumbnails/` and `exports/` hold what c
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import tempfile
 import zlib
+from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,9 @@ from libs.session import MemoryRecord, Session, SessionState, round_from_json, r
 from libs.storage import Prediction
 from networks.interface import MemoryEntry
 
-VERSION = 1
+VERSION = 2
+DATABASE = "session.db"
+RECENT = 4  # session states held in memory, so that undo and redo of the latest steps need not read them
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,32 @@ class Unfinished:
     scores: dict[int, float]
 
 
+def check_usable(folder: Path) -> None:
+    """Raise `UserError` where a workspace could not be kept in this folder; leaves nothing behind."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"the workspace {folder} cannot be written: {error.strerror or error}. Choose another place with "
+            "--workspace."
+        ) from error
+    finally:
+        for path in missing:  # the innermost first
+            with contextlib.suppress(OSError):
+                path.rmdir()
+    if (folder / DATABASE).exists():
+        Database(folder / DATABASE).close()
+
+
 class Workspace:
     """One session's folder.  Raises `UserError` when it belongs to another video, network or working size."""
 
     def __init__(self, folder: str | Path, session: Session, *, cache_bytes: int):
         self.folder = Path(folder)
-        self.database = Database(self.folder / "session.db")
+        self.database = Database(self.folder / DATABASE)
         try:
             self._check_identity(session)
         except UserError:
@@ -51,6 +76,9 @@ class Workspace:
         self._rows: list[tuple[int, int]] = []  # step id, state id of every step in the history
         self._entry_keys: dict[int, tuple[MemoryEntry, int]] = {}  # by id(); the entry is held, so the id stays its own
         self._mask_keys: dict[int, tuple[np.ndarray, int]] = {}
+        self._entries: dict[int, MemoryEntry] = {}  # by key: states share them
+        self._masks: dict[int, np.ndarray] = {}
+        self._recent: OrderedDict[int, SessionState] = OrderedDict()  # by state id, the latest used last
 
     def _check_identity(self, session: Session) -> None:
         own = {
@@ -85,20 +113,20 @@ class Workspace:
 
     # ---- writing -------------------------------------------------------------------------------------------------
 
-    def record(self, step: Step, *, shares_state: bool, dropped_front: int = 0, dropped_end: int = 0) -> None:
+    def record(self, step: Step, state: SessionState | None, *, dropped_front: int = 0, dropped_end: int = 0) -> None:
         """Write one step as the present one; with it, what was propagated for it stops being unfinished.
 
-        `shares_state`: its session state is that of the step before it.  `dropped_front`, `dropped_end`: how many
-        steps `History.push` dropped at either end.
+        `state` is the session after it, not to be changed any more; `None`: the same as after the step before.
+        `dropped_front`, `dropped_end`: how many steps `History.push` dropped at either end.
         """
         kept = self._rows[: len(self._rows) - dropped_end]
         dropped = self._rows[len(kept) :] + kept[:dropped_front]
         with self.database.transaction() as connection:
             connection.executemany("DELETE FROM step WHERE id = ?", [(row,) for row, _ in dropped])
-            if shares_state:
+            if state is None:
                 state_id = kept[-1][1]
             else:
-                data = zlib.compress(json.dumps(self._state_to_json(step.session)).encode(), 1)
+                data = zlib.compress(json.dumps(self._state_to_json(state)).encode(), 1)
                 state_id = connection.execute("INSERT INTO state (data) VALUES (?)", (data,)).lastrowid
             step_id = connection.execute(
                 "INSERT INTO step (id, label, frame, objects, marks, state) VALUES (?, ?, ?, ?, ?, ?)",
@@ -115,6 +143,8 @@ class Workspace:
             rows = [*kept[dropped_front:], (step_id, state_id)]
             self._write_position(len(rows) - 1, rows)
         self._rows = rows
+        if state is not None:
+            self._remember(state_id, state)
 
     def set_position(self, position: int) -> None:
         """Remember where in the history the session is (undo, redo)."""
@@ -161,37 +191,58 @@ class Workspace:
 
     def load(self, memory_class: type[MemoryEntry], device: torch.device) -> tuple[list[Step], int, Unfinished | None]:
         """The history, the position in it, and what a killed propagation left; no steps in a new workspace."""
+        self._memory_class, self._device = memory_class, device
         rows = self.database.rows("SELECT id, label, frame, objects, marks, state FROM step ORDER BY id")
         if not rows:
             return [], -1, None
-        sizes = {
-            key: (format, (height, width))
-            for key, format, height, width in self.database.rows("SELECT id, format, height, width FROM blob")
-        }
-        reader = _StateReader(self, sizes, memory_class, device)
-        states: dict[int, SessionState] = {}
-        steps: list[Step] = []
-        for _, label, frame, objects, marks, state_id in rows:
-            if state_id not in states:
-                [(data,)] = self.database.rows("SELECT data FROM state WHERE id = ?", (state_id,))
-                states[state_id] = reader.state(json.loads(zlib.decompress(data)))
-            table = ObjectTable.from_json(json.loads(objects))
-            steps.append(Step(label, frame, table, marks_from_json(json.loads(marks)), states[state_id]))
+        steps = [
+            Step(label, frame, ObjectTable.from_json(json.loads(objects)), marks_from_json(json.loads(marks)))
+            for _, label, frame, objects, marks, _ in rows
+        ]
         self._rows = [(row[0], row[5]) for row in rows]
         [(present,)] = self.database.rows("SELECT value FROM meta WHERE key = 'position'")
         position = [row for row, _ in self._rows].index(json.loads(present))
-        running = self.database.rows("SELECT frame, blob, ids, score FROM running")
+        running = self.database.rows(
+            "SELECT frame, blob, ids, score, format, height, width FROM running JOIN blob ON blob.id = running.blob"
+        )
         unfinished = None
         if running:
             unfinished = Unfinished(
-                {frame: reader.prediction(key, json.loads(ids)) for frame, key, ids, _ in running},
-                {frame: float.fromhex(score) for frame, _, _, score in running},
+                {
+                    frame: StoredPrediction(self.blobs, key, tuple(json.loads(ids)), (height, width), format)
+                    for frame, key, ids, _, format, height, width in running
+                },
+                {row[0]: float.fromhex(row[3]) for row in running},
             )
-        self._collect_garbage(reader.used | {row[1] for row in running}, set(states))
+        self._collect_garbage({row[1] for row in running})
         return steps, position, unfinished
 
-    def _collect_garbage(self, used: set[int], states: set[int]) -> None:
+    def state(self, position: int) -> SessionState:
+        """The session's state after a step of the history, not to be changed in place."""
+        state_id = self._rows[position][1]
+        if state_id not in self._recent:
+            self._remember(state_id, self._state_from_json(self._read_state(state_id)))
+        self._recent.move_to_end(state_id)
+        return self._recent[state_id]
+
+    def _remember(self, state_id: int, state: SessionState) -> None:
+        self._recent[state_id] = state
+        while len(self._recent) > RECENT:
+            self._recent.popitem(last=False)
+
+    def _read_state(self, state_id: int) -> dict[str, Any]:
+        found = self.database.rows("SELECT data FROM state WHERE id = ?", (state_id,))
+        if not found:
+            raise UserError(f"{self.database.path} lacks state {state_id}; the file was changed from outside.")
+        return json.loads(zlib.decompress(found[0][0]))
+
+    def _collect_garbage(self, used: set[int]) -> None:
         """Delete what no step refers to any more (redo branches that were given up, steps beyond the limit)."""
+        states = {state_id for _, state_id in self._rows}
+        for state_id in states:  # one after the other: together they may be large
+            data = self._read_state(state_id)
+            used |= {key for name in ("predictions", "base_predictions") for _, key, _ in data[name]}
+            used |= {key for _, _, key in data["memory"]} | {r["mask"] for r in data["rounds"]}
         with self.database.transaction() as connection:
             for table, kept in (("blob", used), ("state", states)):
                 present = {row[0] for row in connection.execute(f"SELECT id FROM {table}")}
@@ -200,13 +251,14 @@ class Workspace:
     # ---- the session's state as plain data -----------------------------------------------------------------------
 
     def _state_to_json(self, state: SessionState) -> dict[str, Any]:
-        variants: dict[tuple[int, ...], int] = {}
+        variants: dict[tuple, int] = {}  # object ids, format and size, which most frames have in common
 
         def table(predictions: dict[int, Prediction]) -> list[list[int]]:
             rows = []
             for frame, prediction in predictions.items():
                 stored = self.blobs.put_prediction(prediction)
-                rows.append([frame, stored.key, variants.setdefault(stored.object_ids, len(variants))])
+                variant = (stored.object_ids, stored.format, stored.size)
+                rows.append([frame, stored.key, variants.setdefault(variant, len(variants))])
             return rows
 
         predictions, base = table(state.predictions), table(state.base_predictions)
@@ -216,72 +268,55 @@ class Workspace:
             "memory": [[m.frame, list(m.object_ids), self._entry_key(m.entry)] for m in state.memory],
             "predictions": predictions,
             "base_predictions": base,
-            "variants": [list(ids) for ids in variants],
+            "variants": list(variants),
             "scores": {frame: score.hex() for frame, score in state.scores.items()},
         }
+
+    def _state_from_json(self, data: dict[str, Any]) -> SessionState:
+        variants = [(tuple(ids), tuple(size), format) for ids, format, size in data["variants"]]
+
+        def table(rows: list[list[int]]) -> dict[int, Prediction]:
+            return {frame: StoredPrediction(self.blobs, key, *variants[v]) for frame, key, v in rows}
+
+        return SessionState(
+            object_ids=tuple(data["object_ids"]),
+            rounds=[round_from_json(r, self._mask(r["mask"])) for r in data["rounds"]],
+            memory=[MemoryRecord(frame, tuple(ids), self._entry(key)) for frame, ids, key in data["memory"]],
+            predictions=table(data["predictions"]),
+            base_predictions=table(data["base_predictions"]),
+            scores={int(f): float.fromhex(s) for f, s in data["scores"].items()},
+        )
+
+    # Memory entries and masks are shared by states and known by their identity, so each is made once.
 
     def _mask_key(self, mask: np.ndarray | None) -> int | None:
         if mask is None:
             return None
         if id(mask) not in self._mask_keys:
-            self._mask_keys[id(mask)] = (mask, self.blobs.put_mask(mask, ()).key)
+            key = self.blobs.put_mask(mask, ()).key
+            self._mask_keys[id(mask)], self._masks[key] = (mask, key), mask
         return self._mask_keys[id(mask)][1]
+
+    def _mask(self, key: int | None) -> np.ndarray | None:
+        if key is None:
+            return None
+        if key not in self._masks:
+            [(height, width)] = self.database.rows("SELECT height, width FROM blob WHERE id = ?", (key,))
+            mask = np.frombuffer(zlib.decompress(self.blobs.get(key)), np.uint8).reshape(height, width).copy()
+            self._mask_keys[id(mask)], self._masks[key] = (mask, key), mask
+        return self._masks[key]
 
     def _entry_key(self, entry: MemoryEntry) -> int:
         if id(entry) not in self._entry_keys:
             file = io.BytesIO()
             torch.save({name: t.detach().cpu().clone() for name, t in entry.tensors().items()}, file)
-            self._entry_keys[id(entry)] = (entry, self.blobs.put("memory", (0, 0), file.getvalue()))
+            key = self.blobs.put("memory", (0, 0), file.getvalue())
+            self._entry_keys[id(entry)], self._entries[key] = (entry, key), entry
         return self._entry_keys[id(entry)][1]
 
-
-class _StateReader:
-    """Turns plain data back into session states; memory entries and masks that states share are made once."""
-
-    def __init__(
-        self,
-        workspace: Workspace,
-        sizes: dict[int, tuple[str, tuple[int, int]]],
-        memory_class: type[MemoryEntry],
-        device: torch.device,
-    ):
-        self.workspace, self.sizes, self.memory_class, self.device = workspace, sizes, memory_class, device
-        self.used: set[int] = set()
-        self._entries: dict[int, MemoryEntry] = {}
-        self._masks: dict[int, np.ndarray] = {}
-
-    def prediction(self, key: int, object_ids: list[int]) -> StoredPrediction:
-        self.used.add(key)
-        format, size = self.sizes[key]
-        return StoredPrediction(self.workspace.blobs, key, tuple(object_ids), size, format)
-
-    def state(self, data: dict[str, Any]) -> SessionState:
-        variants = data["variants"]
-        return SessionState(
-            object_ids=tuple(data["object_ids"]),
-            rounds=[round_from_json(r, self._mask(r["mask"])) for r in data["rounds"]],
-            memory=[MemoryRecord(frame, tuple(ids), self._entry(key)) for frame, ids, key in data["memory"]],
-            predictions={f: self.prediction(key, variants[v]) for f, key, v in data["predictions"]},
-            base_predictions={f: self.prediction(key, variants[v]) for f, key, v in data["base_predictions"]},
-            scores={int(f): float.fromhex(s) for f, s in data["scores"].items()},
-        )
-
     def _entry(self, key: int) -> MemoryEntry:
-        self.used.add(key)
         if key not in self._entries:
-            content = torch.load(io.BytesIO(self.workspace.blobs.get(key)), map_location="cpu", weights_only=True)
-            entry = self.memory_class(**{name: tensor.to(self.device) for name, tensor in content.items()})
-            self._entries[key] = entry
-            self.workspace._entry_keys[id(entry)] = (entry, key)
+            content = torch.load(io.BytesIO(self.blobs.get(key)), map_location="cpu", weights_only=True)
+            entry = self._memory_class(**{name: tensor.to(self._device) for name, tensor in content.items()})
+            self._entry_keys[id(entry)], self._entries[key] = (entry, key), entry
         return self._entries[key]
-
-    def _mask(self, key: int | None) -> np.ndarray | None:
-        if key is None:
-            return None
-        self.used.add(key)
-        if key not in self._masks:
-            raw = np.frombuffer(zlib.decompress(self.workspace.blobs.get(key)), np.uint8)
-            mask = raw.reshape(self.sizes[key][1]).copy()
-            self._masks[key] = mask
-            self.workspace._mask_keys[id(mask)] = (mask, key)
-        return self._masks[key]

@@ -83,12 +83,13 @@ function progressed(event) {
 
 async function ended(event) {
   setJob(null);
+  const shown = store.frame; // whoever goes elsewhere while the page asks for the new state, stays there
   await refresh().catch(() => {});
   if (event.type === "failed") tell(event.message);
   if (event.label === "The run") {
     // RS1 leads the user of the evaluation to the frame to correct, as the published interface does.
     if (store.state.study?.guidance === "RS1") goToNext();
-    else if (returnTo !== null && store.display.follow) showFrame(returnTo);
+    else if (returnTo !== null && store.display.follow && store.frame === shown) showFrame(returnTo);
     returnTo = null;
     announce(event.cancelled ? "The run was stopped." : "The run is complete.");
   } else if (event.download) {

@@ -47,6 +47,12 @@ class Server:
         assert line.startswith("Open http"), line
         self.address = line.split()[1]
 
+    def interrupt(self) -> int:
+        """Press Ctrl-C; returns the exit status."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.stdout.close()
+        return self.process.wait(PATIENCE)
+
     def kill(self) -> None:
         """End it without a chance to say goodbye."""
         self.process.send_signal(signal.SIGKILL)
@@ -123,9 +129,11 @@ class User:
         self.page.keyboard.press(key)
 
     def run(self) -> None:
-        revision = self.look("gis.store.state.revision")
+        """Run, and wait until the page says that it is over (the server may be long before the page)."""
+        said = "document.querySelector('#announce').textContent"
+        self.look(f"{said} = ''")
         self.press("r")
-        self.wait(f"gis.store.state.revision > {revision} && !gis.store.state.job", patience=20 * PATIENCE)
+        self.wait(f"{said}.startsWith('The run')", patience=20 * PATIENCE)
         self.ready()
 
     def mask(self) -> np.ndarray:

@@ -11,8 +11,8 @@ import time
 
 import torch
 
-from config import parse_config
-from libs.app.launch import serve
+import IVOS_app
+from libs.app import launch
 from libs.segmenter import Segmenter
 from tests.libs.app.stand_in import ColourNetwork
 
@@ -30,4 +30,5 @@ class SlowNetwork(ColourNetwork):
 if __name__ == "__main__":
     SlowNetwork.delay = float(os.environ.pop("GIS_TEST_DELAY", "0"))
     torch.set_num_threads(1)
-    serve(parse_config(sys.argv[1:]), Segmenter(SlowNetwork(), device="cpu"))
+    launch.load_segmenter = lambda config, *, benchmark: Segmenter(SlowNetwork(), device="cpu")
+    sys.exit(IVOS_app.main(sys.argv[1:]))

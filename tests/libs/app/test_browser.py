@@ -310,6 +310,87 @@ def test_a_range_clearing_strokes_and_choosing_faster_than_the_server_answers(si
     assert user.look("gis.store.state.predicted") == 9
 
 
+def test_every_key_of_the_help_does_what_it_says(sit, shared):
+    """Those that the other tests press (Delete, [, ], R, Escape in a run) are not pressed again."""
+    folder, address = shared
+    user = sit(address).open(folder / "keys")
+
+    def frame_after(key: str) -> int:
+        user.press(key)
+        time.sleep(0.1)
+        user.ready()
+        return user.look("gis.store.frame")
+
+    for key, tool in (("e", "eraser"), ("v", "pan"), ("q", "brush")):
+        user.press(key)
+        assert user.look("gis.store.tool") == tool
+    user.press("o")
+    user.wait("gis.store.state.objects.length === 2")
+    for key, chosen in (("0", 0), ("1", 1), ("2", 2), ("9", 2)):
+        user.press(key)
+        assert user.look("gis.store.object") == chosen, key
+    going = [("End", 11), ("ArrowLeft", 10), ("Shift+ArrowLeft", 0), ("ArrowLeft", 0), ("ArrowRight", 1)]
+    for key, frame in [*going, ("Shift+ArrowRight", 11), ("Home", 0)]:
+        assert frame_after(key) == frame, key
+    user.stroke(1)
+    user.press("Enter")
+    user.wait("gis.store.state.predicted === 1")
+    user.go_to(8)
+    user.stroke(1)
+    user.run()
+    for key, frame in (("ArrowUp", 0), ("ArrowUp", 0), ("ArrowDown", 8), ("ArrowDown", 8)):
+        assert frame_after(key) == frame, key
+    recommended = user.look("gis.store.state.recommended")
+    assert frame_after("n") == recommended["RS1"][0]
+    for key, frame in zip("abcd", recommended["RS4"]):
+        assert frame_after(key) == frame
+    for key in ("p", " "):
+        frame_after("Home")
+        user.press(key)
+        user.wait("gis.store.frame === 11")
+        frame_after("Home")
+        # At once, because the film takes half a second only.
+        event = f"new KeyboardEvent('keydown', {{key: '{key}', bubbles: true}})"
+        user.look(f"[1, 2].map(() => document.body.dispatchEvent({event}))")
+        time.sleep(0.7)
+        assert user.look("gis.store.frame") == 0
+    rounds = "gis.store.state.rounds.length"
+    for key, count in (("Control+z", 1), ("Control+y", 2), ("Control+z", 1), ("Control+Shift+z", 2)):
+        user.wait("!gis.store.state.job")
+        user.press(key)
+        user.press(key)  # the propagation, then the round
+        user.wait(f"{rounds} === {count}")
+        user.ready()
+    scale, place = user.look("gis.view.scale"), user.look("gis.view.x")
+    user.press("+")
+    assert user.look("gis.view.scale") > scale
+    user.press("-")
+    assert user.look("gis.view.scale") == pytest.approx(scale)
+    user.page.mouse.move(*user.on_screen(0.5, 0.5))
+    user.page.mouse.wheel(0, -240)
+    user.wait(f"gis.view.scale > {scale} * 1.01")
+    user.page.mouse.down(button="middle")
+    user.page.mouse.move(*[v + 40 for v in user.on_screen(0.5, 0.5)], steps=3)
+    user.page.mouse.up(button="middle")
+    assert user.look("gis.view.x") != place
+    user.press("f")
+    user.wait(f"Math.abs(gis.view.scale - {scale}) < 1e-6")
+    user.page.locator("#objects li:first-child .name").focus()
+    user.press("F2")
+    user.page.keyboard.type("left")
+    user.press("Enter")
+    user.wait("gis.store.state.objects[0].name === 'left'")
+    user.page.locator("#canvas").focus()
+    user.press("?")
+    shown = user.page.inner_text("#help-dialog")
+    assert all(text in shown for text in ("satisfied", "erase strokes", "Shift: ten"))
+    user.press("Escape")
+    user.press("s")
+    assert user.page.is_visible("#export-go")
+    user.press("Escape")
+    assert not user.page.is_visible("#export-go")
+
+
 def test_two_tabs_see_the_same_session(sit, shared):
     folder, address = shared
     first = sit(address).open(folder / "tabs")

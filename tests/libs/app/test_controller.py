@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import hashlib
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from dataset_torch.errors import UserError
 from libs.app.controller import Controller, Progress, RunOptions
 from libs.interactions import Click, Scribble
+from libs.session import SessionState
 from tests.libs.app.stand_in import make_segmenter, square_frames, squares, stroke_on
 
 
@@ -343,7 +345,7 @@ def test_recommendation_avoids_what_was_worked_on(controller):
     controller.run()
     scores = controller.session.scores
     scores[0] = np.inf
-    assert controller.recommended("RS1") == [int(np.argmin(scores))]
+    assert controller.recommended("RS1", spread=False) == [int(np.argmin(scores))]
     four = controller.recommended("RS4")
     assert len(four) == 4 and 0 not in four
     draw(controller, four[0], 1)
@@ -397,4 +399,26 @@ def test_predictions_stay_within_the_cache(tmp_path):
     largest = max(len(p.data) for p in controller.session.state.predictions.values())
     assert blobs.cached_bytes <= max(3000, largest)
     np.testing.assert_array_equal(controller.mask(9), np.where(squares()[1][9] == 1, 1, 0))
+    controller.close()
+
+
+def test_of_a_long_history_only_the_latest_states_are_held_in_memory(tmp_path):
+    controller = opened(tmp_path / "w")
+    for _ in range(5):
+        draw(controller, 5, 1)
+        controller.run(RunOptions(first=4, last=6))
+    masks = [controller.mask(f) for f in range(12)]
+    entry = controller.session.state.memory[-1].entry
+    gc.collect()
+    assert len(controller.history.steps) == 16  # a stroke, a round and a propagation each, and the opening
+    held = [o for o in gc.get_objects() if type(o) is SessionState]
+    assert len(held) <= 5  # of 11; four, and the present one, which changes
+    for _ in range(15):
+        controller.undo()
+    assert controller.session.state == SessionState()
+    for _ in range(15):
+        controller.redo()
+    for frame in range(12):
+        np.testing.assert_array_equal(controller.mask(frame), masks[frame])
+    assert controller.session.state.memory[-1].entry is entry  # what frames read from it stays known
     controller.close()
