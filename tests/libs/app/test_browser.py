@@ -313,7 +313,7 @@ def test_a_range_clearing_strokes_and_choosing_faster_than_the_server_answers(si
 def test_every_key_of_the_help_does_what_it_says(sit, shared):
     """Those that the other tests press (Delete, [, ], R, Escape in a run) are not pressed again."""
     folder, address = shared
-    user = sit(address).open(folder / "keys")
+    user = sit(address).open(folder / "every-key")
 
     def frame_after(key: str) -> int:
         user.press(key)
