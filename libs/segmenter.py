@@ -38,7 +38,7 @@ from libs.storage import Prediction, StorageFormat
 from libs.trail import Trail
 from networks.interface import FrameFeatures, GuidedNetwork, Propagation, aggregate
 
-PASSED_FRAMES = 2  # more of them win nothing, and each costs as much as an annotated frame
+PASSED_FRAMES = 1  # more of them win nothing, and each costs as much as an annotated frame
 IMPORTED_MASK_LOGIT = 12.0  # sigmoid(12) = 1 - 6e-6: an imported mask is certain
 
 
@@ -50,7 +50,7 @@ class SegmenterOptions:
     blend: bool = True  # mix new probabilities with the earlier rounds' by distance (published: DAVIS yes, YouTube no)
     memory_limit: int = 3  # annotated frames that a frame reads at most: the first and the nearest; 0 = all
     passed_frames: int = 0  # propagated frames of the same direction that a frame reads besides; published: none
-    passed_every: int = 3  # and how many frames lie between two of them
+    passed_every: int = 2  # every how-many-th frame joins them
     repeat_memory: bool = True  # a frame annotated twice is in the memory twice (published); False: the latest only
     wrap_scribbles: bool = False  # the published fault that draws border scribbles at the far border (section 2)
     short_side: int | None = None  # working size: length of the shorter side in pixels; None = the video's own

@@ -77,7 +77,8 @@ class InteractionBranch(nn.Module):
         stroked = F.max_pool2d(planes[:, 1:], 8).flatten(2)  # O x 2 x P
         previous = F.avg_pool2d(planes[:, :1], 8).flatten(2)  # O x 1 x P
         key = rows(features.key)  # P x 96
-        matrix = affinity(key, key, temperature_of(self.log_sharpness))  # P x P
+        temperature = temperature_of(self.log_sharpness)
+        matrix = affinity(key, key, temperature)  # P x P
         # Only stroked cells have a say in nearness: a few of the P columns.
         cells = torch.nonzero(stroked.amax((0, 1)) > 0)[:, 0]
         near = matrix[:, cells] * self._nearness(height, width, cells)
@@ -89,8 +90,9 @@ class InteractionBranch(nn.Module):
                     torch.ones_like(previous[:1, 0]),
                 ]
             ).t()
-            wide = (matrix @ columns).t()  # (3 O + 1) x P
-            close = (near @ columns[cells, : 2 * count]).t().unflatten(0, (count, 2))
+            same = torch.exp(-temperature)  # a position's affinity to one that is the same becomes 1
+            wide = (matrix @ columns).t() * same  # (3 O + 1) x P
+            close = (near @ columns[cells, : 2 * count]).t().unflatten(0, (count, 2)) * same
             likeness = wide[: 2 * count].unflatten(0, (count, 2))
             smooth = wide[2 * count : 3 * count] / (wide[-1:] + 1e-30)  # O x P
             parts = [
