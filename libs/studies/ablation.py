@@ -18,7 +18,7 @@ from libs.segmenter import Segmenter
 from libs.session import MemoryRecord, Session
 from networks.attention import ReliabilityAttention, Transfer
 from networks.compact.encoder import CompactFeatures
-from networks.compact.matching import CompactEntry, GlobalTransfer, Transferred
+from networks.compact.matching import CompactEntry, CompactReading, GlobalTransfer, Transferred
 from networks.compact.network import CompactGIS
 from networks.compact.propagation import CompactPropagation
 from networks.interface import GuidedNetwork
@@ -41,8 +41,8 @@ class OneByOne(nn.Module):
         """The arguments of the module that it stands for."""
         if isinstance(self.transfer, GlobalTransfer):
             (memory,) = rest
-            passed = [entry for entry in memory if entry.confidence is not None]
-            answers = [self.transfer(query, [entry, *passed]) for entry in memory if entry.confidence is None]
+            passed = [entry for entry in memory if entry.passed]
+            answers = [self.transfer(query, [entry, *passed]) for entry in memory if not entry.passed]
             sure = [float(a.frame_reliability[0].detach().mean()) for a in answers]
         else:
             query_self, memory, size = rest
@@ -120,7 +120,7 @@ class WithoutLocal(CompactGIS):
         query: CompactFeatures,
         neighbour: CompactFeatures,
         neighbour_foreground: Tensor,
-        memory: Sequence[CompactEntry],
+        memory: Sequence[CompactEntry | CompactReading],
     ) -> CompactPropagation:
         if query is neighbour:  # the annotated frame itself has no neighbour anyway
             return super().propagate(query, neighbour, neighbour_foreground, memory)

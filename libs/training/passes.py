@@ -33,6 +33,7 @@ from networks.interface import (
 )
 
 TRAINING_OPTIONS = SegmenterOptions(blend=False, storage="float32", training=True, repeat_memory=False)
+PASSED_FRAMES = 2  # as memory at most; none, one and two all occur, because not every frame is remembered
 REMEMBERED = 0.6  # of the frames a clip passes; its frames lie further apart than a video's, so each is a candidate
 
 
@@ -93,7 +94,7 @@ class PassResult:
 
 def training_segmenter(network: GuidedNetwork, recipe: Recipe) -> Segmenter:
     """The segmenter that `run_pass` drives; made once, it goes through all parameters."""
-    options = replace(TRAINING_OPTIONS, passed_frames=2 if network.remembers_passed else 0, passed_every=1)
+    options = replace(TRAINING_OPTIONS, passed_frames=PASSED_FRAMES if network.remembers_passed else 0, passed_every=1)
     precision = None if recipe.precision == "float32" else getattr(torch, recipe.precision)
     return Segmenter(TrainedNetwork(network), options=options, precision=precision)
 

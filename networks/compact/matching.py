@@ -39,6 +39,23 @@ class CompactEntry(MemoryEntry):
     mask: Tensor  # O x 4 x h x w, the annotated mask as quarters of cells
     confidence: Tensor | None = None  # 1 x 1 x h x w in (0, 1], how far its positions count; None: fully
 
+    @property
+    def passed(self) -> bool:
+        """Whether it is a propagated frame, not an annotated one."""
+        return self.confidence is not None
+
+
+@dataclass(frozen=True)
+class CompactReading(MemoryEntry):
+    """What a query frame takes from one annotated frame."""
+
+    OBJECT_FIELDS: ClassVar[tuple[str, ...]] = ("feature", "mask")
+    passed: ClassVar[bool] = False
+
+    feature: Tensor  # O x 24 x h x w
+    mask: Tensor  # O x 4 x h x w, balanced
+    match: Tensor  # 4 x h x w: largest and mean distance of values, strength, best match
+
 
 def rows(x: Tensor) -> Tensor:
     """A x C x h x w -> P x (A * C), float32: positions first, as matrix products want them."""
@@ -108,28 +125,28 @@ class GlobalTransfer(nn.Module):
         self.balance = nn.Parameter(torch.tensor(0.5))
         self.passed_weight = nn.Parameter(torch.tensor(-1.5))  # logarithm; of a propagated frame among annotated ones
 
-    def forward(self, query: CompactFeatures, memory: Sequence[CompactEntry]) -> Transferred:
-        answers = [self._read(query, entry) for entry in memory]
-        features, masks, logits, evidence = (torch.stack(part) for part in zip(*answers, strict=True))  # N x ...
-        strength = evidence[:, 1:2]  # N x 1 x h x w, logarithm of the summed affinity
+    def forward(self, query: CompactFeatures, memory: Sequence[CompactEntry | CompactReading]) -> Transferred:
+        readings = [r if isinstance(r, CompactReading) else self.read(query, r) for r in memory]
+        features, masks, match = (
+            torch.stack([getattr(r, name) for r in readings]) for name in ("feature", "mask", "match")
+        )  # N x ...
+        distance, strength = match[:, 1:2], match[:, 2:3]  # N x 1 x h x w; logarithm of the summed affinity
+        ambiguity = (4 * masks * (1 - masks)).mean(2).amax(1, keepdim=True)  # N x 1 x h x w
+        inputs = torch.cat([match[:, :2], match[:, 2:] / 4, ambiguity], 1)
+        logits = self.reliability(inputs).float()  # N x 1 x h x w
         # The log-sum makes this softmax start as one joint softmax over the positions of all annotated frames.
         attention = torch.softmax(strength + self.reliability_weight * logits, dim=0)  # N x 1 x h x w
         weight = attention[:, None]  # N x 1 x 1 x h x w
         return Transferred(
             feature=(weight * features).sum(0),
             mask=(weight * masks).sum(0),
-            evidence=torch.cat(
-                [
-                    (attention * logits).sum(0, True),
-                    (attention * evidence[:, 1:]).sum(0, True),
-                ],
-                1,
-            ),
+            evidence=(attention * torch.cat([logits, strength, distance, ambiguity], 1)).sum(0, True),
             frame_mask=masks,
             frame_reliability=logits,
         )
 
-    def _read(self, query: CompactFeatures, entry: CompactEntry) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def read(self, query: CompactFeatures, entry: CompactEntry) -> CompactReading:
+        """What one frame brings to the query: all the matrix products there are."""
         count, channels = entry.object_value.shape[:2]
         height, width = query.key.shape[-2:]
         value = rows(entry.value)
@@ -156,19 +173,8 @@ class GlobalTransfer(nn.Module):
         distance = (moved[:first] - query.value[0].float()) ** 2  # 16 x h x w
         strength = torch.log(total) - temperature  # 0 for one position that is the same
         best = torch.log(best.view(1, height, width)) - temperature
-        ambiguity = (4 * mask * (1 - mask)).mean(1).amax(0, keepdim=True)  # 1 x h x w
-        inputs = torch.cat(
-            [
-                distance.amax(0, True),
-                distance.mean(0, True),
-                strength / 4,
-                best / 4,
-                ambiguity,
-            ]
-        )
-        logit = self.reliability(inputs[None])[0].float()  # 1 x h x w
-        evidence = torch.cat([logit, strength, distance.mean(0, True), ambiguity])  # 4 x h x w
-        return feature, mask, logit, evidence
+        match = torch.cat([distance.amax(0, True), distance.mean(0, True), strength, best])
+        return CompactReading(feature, mask, match)
 
     def _balanced(self, mask: Tensor, annotated: Tensor) -> Tensor:
         """The transferred mask as if object and background were more alike in size; both O x 4 x h x w.

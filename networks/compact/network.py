@@ -14,7 +14,7 @@ from networks.compact.config import CompactConfig
 from networks.compact.encoder import CompactFeatures, FrameEncoder
 from networks.compact.interaction import InteractionBranch
 from networks.compact.layers import cells
-from networks.compact.matching import CompactEntry
+from networks.compact.matching import CompactEntry, CompactReading
 from networks.compact.propagation import (
     CompactPropagation,
     Memoriser,
@@ -93,6 +93,12 @@ class CompactGIS(GuidedNetwork):
         foreground = aggregate(interaction.foreground)[1:, None]  # O x 1 x H x W
         return self.memoriser(features, interaction.object_feature, foreground)
 
+    def read(self, query: CompactFeatures, entry: CompactEntry) -> CompactReading:
+        """Mask and object feature brought to the query frame: half the time of its propagation."""
+        reading = self.propagation.global_transfer.read(query, entry)
+        # A copy, lest a view keeps everything in memory that was transferred.
+        return replace(reading, feature=reading.feature.clone())
+
     def remember(self, features: CompactFeatures, output: CompactPropagation, foreground: Tensor) -> CompactEntry:
         # The masks are what the next frame is told of them, as everywhere between frames: no gradient runs through.
         mask = cells(foreground.detach().float())
@@ -109,6 +115,6 @@ class CompactGIS(GuidedNetwork):
         query: CompactFeatures,
         neighbour: CompactFeatures,
         neighbour_foreground: Tensor,
-        memory: Sequence[CompactEntry],
+        memory: Sequence[CompactEntry | CompactReading],
     ) -> CompactPropagation:
         return self.propagation(query, neighbour, neighbour_foreground, memory)

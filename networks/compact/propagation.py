@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from networks.compact.config import CompactConfig
 from networks.compact.encoder import CompactFeatures
 from networks.compact.layers import Decoder, Trunk, cells, conv, evidence, others
-from networks.compact.matching import CompactEntry, GlobalTransfer, LocalTransfer, warp
+from networks.compact.matching import CompactEntry, CompactReading, GlobalTransfer, LocalTransfer, warp
 from networks.compact.quality import QualityHead
 from networks.interface import Propagation
 
@@ -59,7 +59,7 @@ class PropagationBranch(nn.Module):
         query: CompactFeatures,
         neighbour: CompactFeatures,
         neighbour_foreground: Tensor,
-        memory: Sequence[CompactEntry],
+        memory: Sequence[CompactEntry | CompactReading],
     ) -> CompactPropagation:
         transferred = self.global_transfer(query, memory)
         half = F.avg_pool2d(neighbour_foreground.float(), 2)  # O x 1 x H/2 x W/2

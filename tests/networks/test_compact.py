@@ -317,3 +317,23 @@ def test_gradients_reach_what_a_passed_frame_leaves_behind() -> None:
     network.propagate(second, second, output.foreground.detach(), [entry, passed]).foreground.sum().backward()
     assert network.propagation.feature.weight.grad.abs().sum() > 0
     assert network.propagation.global_transfer.passed_weight.grad is not None
+
+
+@torch.no_grad()
+def test_what_was_read_before_takes_the_annotated_frames_place(network: CompactGIS) -> None:
+    torch.manual_seed(5)
+    images = torch.randn(3, 3, 64, 96)
+    first, second, query = network.encode_frames(images)
+    entries, masks = [], torch.rand(3, 1, 64, 96)
+    for image, features in zip(images, (first, second), strict=False):
+        entries.append(network.memorise(features, network.interact(image[None], features, planes(3))))
+    readings = [network.read(query, entry) for entry in entries]
+    anew = network.propagate(query, second, masks, entries)
+    kept = network.propagate(query, second, masks, [readings[0], entries[1]])
+    torch.testing.assert_close(kept.foreground, anew.foreground)
+    torch.testing.assert_close(kept.score, anew.score)
+    two = network.propagate(query, second, masks[[2, 0]], [r.select_objects([2, 0]) for r in readings])
+    both = network.propagate(query, second, masks[[2, 0]], [e.select_objects([2, 0]) for e in entries])
+    torch.testing.assert_close(two.foreground, both.foreground)
+    held = sum(t.untyped_storage().nbytes() for t in readings[0].tensors().values())
+    assert held <= 1.3 * readings[0].nbytes, "a reading must not keep what it was cut from"
