@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from networks.compact.matching import transfer
+
 MOST_STROKED = 1024  # stride-4 cells; more of them cost time and say no more
 FLOOR = 1e-2  # mean likeness that counts as "nothing like it"
 LIMIT = 4.0  # of the logits
@@ -39,6 +41,8 @@ class ColourEvidence(nn.Module):
             stroked = F.max_pool2d(planes[:, 1:], 4).flatten(2).permute(2, 1, 0)  # P x 2 x O, positive and negative
             touched = torch.nonzero(stroked.amax((1, 2)) > 0)[:, 0]
             touched = touched[:: max(1, -(-len(touched) // MOST_STROKED))]
+            if not len(touched):
+                touched = touched.new_zeros(1)  # some cell, which no stroke speaks for
             before = F.avg_pool2d(planes[:, :1], 4)[:, :, 2::4, 2::4].flatten(2)[:, 0].t()  # Q x O, a sparse grid
             sparse = point.t().unflatten(1, size)[:, 2::4, 2::4].flatten(1).t()  # Q x 5
             before = torch.stack([before.clamp(min=0), (-before).clamp(min=0)], 1)  # Q x 2 x O
@@ -61,8 +65,11 @@ class ColourEvidence(nn.Module):
         reach = torch.exp(-self.log_reach) * 0.5**0.5 * (1.0 if kernel else 0.0)
         scale = torch.cat([narrow.expand(3), reach.expand(2)])
         q, k = query * scale, known * scale
-        distance = (q * q).sum(1, keepdim=True) + (k * k).sum(1) - 2 * q @ k.t()  # P x K
-        likeness = torch.exp(-distance.clamp(min=0)) @ weight.flatten(1)  # P x 2 O
+        # -|q - k|^2 as one product, so that the kernel is an affinity: exp(q' k') with two columns more.
+        squares = [(x * x).sum(1, keepdim=True) for x in (q, k)]
+        q = torch.cat([2 * q, -squares[0], -torch.ones_like(squares[0])], 1)
+        k = torch.cat([k, torch.ones_like(squares[1]), squares[1]], 1)
+        likeness, _ = transfer(q, k, weight.flatten(1), torch.ones(()))  # P x 2 O
         density = (likeness / (weight.flatten(1).sum(0) + 1e-6)).unflatten(1, weight.shape[1:])  # P x 2 x O
         logarithm = torch.log(density + FLOOR)
         logit = (logarithm[:, 0] - logarithm[:, 1]).clamp(-LIMIT, LIMIT)

@@ -10,7 +10,7 @@ from networks.compact.colour import ColourEvidence
 from networks.compact.config import CompactConfig
 from networks.compact.encoder import CompactFeatures
 from networks.compact.layers import Decoder, Trunk, conv, others, upsample
-from networks.compact.matching import affinity, rows, temperature_of
+from networks.compact.matching import affinity, rows, temperature_of, transfer
 from networks.interface import Interaction
 
 AFFINITY_FLOOR = 1e-3  # what "nothing like it was stroked" weighs
@@ -78,10 +78,9 @@ class InteractionBranch(nn.Module):
         previous = F.avg_pool2d(planes[:, :1], 8).flatten(2)  # O x 1 x P
         key = rows(features.key)  # P x 96
         temperature = temperature_of(self.log_sharpness)
-        matrix = affinity(key, key, temperature)  # P x P
         # Only stroked cells have a say in nearness: a few of the P columns.
         cells = torch.nonzero(stroked.amax((0, 1)) > 0)[:, 0]
-        near = matrix[:, cells] * self._nearness(height, width, cells)
+        near = affinity(key, key[cells], temperature) * self._nearness(height, width, cells)  # P x K
         with torch.autocast(key.device.type, enabled=False):
             columns = torch.cat(
                 [
@@ -91,7 +90,7 @@ class InteractionBranch(nn.Module):
                 ]
             ).t()
             same = torch.exp(-temperature)  # a position's affinity to one that is the same becomes 1
-            wide = (matrix @ columns).t() * same  # (3 O + 1) x P
+            wide = transfer(key, key, columns, temperature)[0].t() * same  # (3 O + 1) x P
             close = (near @ columns[cells, : 2 * count]).t().unflatten(0, (count, 2)) * same
             likeness = wide[: 2 * count].unflatten(0, (count, 2))
             smooth = wide[2 * count : 3 * count] / (wide[-1:] + 1e-30)  # O x P
