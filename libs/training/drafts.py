@@ -1,8 +1,9 @@
 """Drafts: wrong masks for practising corrections.
 
 What a network gets wrong on rendered clips is a border here and there; on a real video whole parts are missing (a leg,
-a shirt of another colour) or come along with the object (the shadow, a neighbour).  A draft is the truth with such an
-error made on purpose, so that a stroke on it teaches how far the stroke is meant to reach.
+a shirt of another colour) or come along with the object (the shadow, a neighbour), and look-alikes are taken for one
+another as a whole.  A draft is the truth with such an error made on purpose, so that a stroke on it teaches how far the
+stroke is meant to reach.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+SMALLEST = 16  # pixels of an object that is worth a draft
 COLOURS = 4  # parts that an object, or what lies round it, is split into by colour
+CONFUSED = 0.35  # probability that two objects are taken for one another, where there are two
 REACH = 0.6  # of the object's size: how far round it background may be taken for the object
 
 
@@ -30,10 +33,17 @@ def draft(
         uint8 H x W of ids.
     """
     result = np.where(np.isin(truth, object_ids), truth, 0).astype(np.uint8)
-    for object_id in object_ids:
-        inside = truth == object_id
-        if inside.sum() < 16:
+    present = [i for i in object_ids if (truth == i).sum() >= SMALLEST]
+    confused: list[int] = []
+    if len(present) > 1 and generator.random() < CONFUSED:
+        confused = [int(i) for i in generator.choice(present, 2, replace=False)]
+        result[truth == confused[0]] = confused[1]
+        if generator.random() < 0.5:  # swapped; else both are the second
+            result[truth == confused[1]] = confused[0]
+    for object_id in present:
+        if object_id in confused:
             continue
+        inside = truth == object_id
         chance = generator.random()
         if chance < 0.55:
             lost = _part(image, inside, generator)

@@ -35,6 +35,17 @@ def test_a_draft_is_wrong_by_whole_parts_and_only_about_the_objects_asked_for() 
     assert len({round(w, 6) for w in wrong}) > 30
 
 
+def test_two_objects_are_taken_for_one_another_as_a_whole() -> None:
+    image, truth = scene()
+    swapped = taken = 0
+    for seed in range(60):
+        result = draft(image, truth, [1, 2], np.random.default_rng(seed))
+        first, second = (np.unique(result[truth == i]) for i in (1, 2))
+        swapped += first.tolist() == [2] and second.tolist() == [1]
+        taken += first.tolist() == second.tolist() and first.tolist() in ([1], [2])
+    assert swapped > 3 and taken > 3
+
+
 def test_the_same_seed_gives_the_same_draft() -> None:
     image, truth = scene()
     first, second = (draft(image, truth, [1, 2], np.random.default_rng(4)) for _ in range(2))
