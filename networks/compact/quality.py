@@ -70,9 +70,12 @@ class QualityHead(nn.Module):
         quality_logit = counted + self.frame(pooled)[:, 0].float()  # O
         reliability = right.prod(dim=0, keepdim=True)  # 1 x 1 x h x w
         union = p.amax(0, keepdim=True)
-        # Expected J of the union of the objects: right foreground over foreground and missed foreground.  Beside the
-        # predicted J, which knows typical sequences, it reacts to what is wrong in this very frame.
+        # Expected J of the union of the objects: right foreground over foreground and missed foreground.
         missed = (1 - reliability) * (1 - union)
         expected = ((union * reliability).sum() + 0.1) / ((union + missed).sum() + 0.1)
-        score = 0.5 * (torch.sigmoid(quality_logit).mean() + expected)
+        # The worse of two judgements, for a frame is to be looked at if either has a doubt: the count above, and the
+        # weakest object's predicted J; less where masks are undecided or all border.  Of what was tried (also the mean
+        # of the two, distance from annotated frames, doubts handed on from frame to frame) this ranks frames best.
+        undecided = (p * (1 - p)).sum() / (p.sum() + 1)  # mean 1 - p of the foreground, by cells; in [0, 1)
+        score = torch.minimum(expected, torch.sigmoid(quality_logit).min()) * (1 - undecided) ** 2
         return Quality(logit, quality_logit, reliability, score)

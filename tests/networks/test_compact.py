@@ -23,6 +23,7 @@ from networks.compact.layers import cells, others
 from networks.compact.matching import OUTSIDE, GlobalTransfer, LocalTransfer, rows, warp
 from networks.compact.network import SECOND_LOOKS, Look
 from networks.compact.propagation import CompactPropagation
+from networks.compact.quality import QualityHead
 from networks.interface import FrameFeatures
 
 
@@ -337,3 +338,28 @@ def test_what_was_read_before_takes_the_annotated_frames_place(network: CompactG
     torch.testing.assert_close(two.foreground, both.foreground)
     held = sum(t.untyped_storage().nbytes() for t in readings[0].tensors().values())
     assert held <= 1.3 * readings[0].nbytes, "a reading must not keep what it was cut from"
+
+
+@torch.no_grad()
+def test_the_score_follows_the_weakest_object_and_falls_where_masks_are_undecided() -> None:
+    torch.manual_seed(6)
+    head = QualityHead(8)
+    trunk, carried, warped = torch.zeros(2, 8, 8, 8), torch.zeros(2, 4, 8, 8), torch.zeros(2, 1, 16, 16)
+    evidence, strength = torch.zeros(1, 4, 8, 8), torch.zeros(1, 1, 8, 8)
+    masks = torch.zeros(2, 1, 64, 64)
+    masks[0, :, :32], masks[1, :, 32:] = 1, 1
+
+    def score(masks: Tensor) -> Tensor:
+        quality = head(trunk, masks, carried, warped, evidence, strength)
+        assert 0 < float(quality.score) < float(torch.sigmoid(quality.quality_logit).min())
+        return quality.score
+
+    sure, undecided = score(masks * 0.99), score(masks * 0.6)
+    assert undecided < 0.7 * sure
+    # Objects of unlike predicted J.
+    head.frame[-1].weight.fill_(0.3)
+    trunk[1] = torch.randn(8, 8, 8)
+    quality = head(trunk, masks * 0.99, carried, warped, evidence, strength)
+    assert quality.quality_logit[0] != quality.quality_logit[1]
+    weakest = torch.sigmoid(quality.quality_logit).min()
+    assert quality.score <= weakest
