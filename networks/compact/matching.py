@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -126,7 +126,7 @@ class GlobalTransfer(nn.Module):
         self.passed_weight = nn.Parameter(torch.tensor(-1.5))  # logarithm; of a propagated frame among annotated ones
 
     def forward(self, query: CompactFeatures, memory: Sequence[CompactEntry | CompactReading]) -> Transferred:
-        readings = [r if isinstance(r, CompactReading) else self.read(query, r) for r in memory]
+        readings = [r if isinstance(r, CompactReading) else self._read(query, r) for r in memory]
         features, masks, match = (
             torch.stack([getattr(r, name) for r in readings]) for name in ("feature", "mask", "match")
         )  # N x ...
@@ -147,6 +147,11 @@ class GlobalTransfer(nn.Module):
 
     def read(self, query: CompactFeatures, entry: CompactEntry) -> CompactReading:
         """What one frame brings to the query: all the matrix products there are."""
+        reading = self._read(query, entry)
+        # A copy, lest a view keeps everything in memory that was transferred.
+        return replace(reading, feature=reading.feature.clone())
+
+    def _read(self, query: CompactFeatures, entry: CompactEntry) -> CompactReading:
         count, channels = entry.object_value.shape[:2]
         height, width = query.key.shape[-2:]
         value = rows(entry.value)

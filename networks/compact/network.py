@@ -95,9 +95,7 @@ class CompactGIS(GuidedNetwork):
 
     def read(self, query: CompactFeatures, entry: CompactEntry) -> CompactReading:
         """Mask and object feature brought to the query frame: half the time of its propagation."""
-        reading = self.propagation.global_transfer.read(query, entry)
-        # A copy, lest a view keeps everything in memory that was transferred.
-        return replace(reading, feature=reading.feature.clone())
+        return self.propagation.global_transfer.read(query, entry)
 
     def remember(self, features: CompactFeatures, output: CompactPropagation, foreground: Tensor) -> CompactEntry:
         # The masks are what the next frame is told of them, as everywhere between frames: no gradient runs through.

@@ -26,10 +26,10 @@ Rows = list[dict[str, Any]]
 Keep = Callable[[Rows], None]  # called with what is measured so far
 
 
-def speed(quick: bool, keep: Keep, names: str = "") -> None:
-    """Both networks row by row."""
+def speed(quick: bool, keep: Keep, *, architecture: str) -> None:
+    """One network row by row."""
     rows: Rows = []
-    for result in run_cases((c for c in cases(quick=quick) if names in c.name), complete=False):
+    for result in run_cases((c for c in cases(quick=quick) if c.architecture == architecture), complete=False):
         rows.append(asdict(result))
         print(json.dumps({k: v for k, v in rows[-1].items() if not k.startswith("parts")}), flush=True)
         keep(rows)
@@ -82,7 +82,8 @@ def precision(quick: bool, keep: Keep) -> None:
 
 
 SECTIONS: dict[str, Callable[[bool, Keep], None]] = {
-    "speed": speed,
+    "speed": functools.partial(speed, architecture="resnet50"),
+    "compact": functools.partial(speed, architecture="compact"),
     "memory": memory,
     "switches": switches,
     "scaling": scaling,
@@ -95,7 +96,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few frames and rows: does everything run?")
     parser.add_argument("--only", choices=SECTIONS, action="append", help="only this section; may be repeated")
-    parser.add_argument("--rows", default="", help="speed: only rows whose name, as in 'resnet50 480x854 3', has this")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads [one per core]")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of bench.json and README.md")
     arguments = parser.parse_args()
@@ -104,7 +104,6 @@ def main() -> None:
     path = arguments.out / "bench.json"
     results = json.loads(path.read_text()) if path.is_file() else {}
     command = "python -m tests.benchmarks" + (" --quick" if arguments.quick else "")
-    chosen = functools.partial(speed, names=arguments.rows)
     for name in arguments.only or SECTIONS:
         section = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "command": command}
         watch = Stopwatch().start()
@@ -116,7 +115,7 @@ def main() -> None:
             write_atomic(arguments.out / "README.md", page(results).encode())
 
         started = time.perf_counter()
-        (chosen if name == "speed" else SECTIONS[name])(arguments.quick, keep)
+        SECTIONS[name](arguments.quick, keep)
         print(f"{name}: {time.perf_counter() - started:.0f} s -> {arguments.out / 'README.md'}", flush=True)
 
 

@@ -25,6 +25,7 @@ PARTS = {
     "compact": (
         "encoder",
         "propagation.global_transfer",
+        "propagation.global_transfer.read",
         "propagation.local_transfer",
         "propagation.trunk",
         "propagation.decoder",

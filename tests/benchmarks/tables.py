@@ -42,7 +42,8 @@ def page(results: dict[str, Any]) -> str:
         "the golden random weights, on which its time does not depend.\n",
     ]
     sections = {
-        "speed": _speed,
+        "speed": _published,
+        "compact": _compact,
         "memory": _memory,
         "switches": _switches,
         "scaling": _scaling,
@@ -75,7 +76,7 @@ def disturbance(timings: Iterable[Record], cores: int) -> str:
     return f"by {100 * highest:.0f} %" if highest > DISTURBED else ""
 
 
-def _speed(section: Record) -> list[str]:
+def _published(section: Record) -> list[str]:
     rows, cores = section["rows"], section["machine"]["cores"]
     published = [r for r in rows if r["plain"] is not None]
     out = ["## Published network against the plain transcription\n", _conditions(section)]
@@ -109,7 +110,16 @@ def _speed(section: Record) -> list[str]:
             "Where `same labels` is empty, objects beyond three are copies and plain's time is that of three, scaled "
             "(it computes one object after the other).\n"
         )
-    out.append("## Milliseconds per frame\n")
+    return [*out, "## Published network, milliseconds per frame\n", *_speed(rows, cores)]
+
+
+def _compact(section: Record) -> list[str]:
+    heading = ["## Compact network, milliseconds per frame\n", _conditions(section)]
+    return [*heading, *_speed(section["rows"], section["machine"]["cores"])]
+
+
+def _speed(rows: Sequence[Record], cores: int) -> list[str]:
+    """The times per frame, and by part."""
     cells = []
     for row in rows:
         case, first, later = row["case"], row["first"], row["later"]
@@ -129,8 +139,8 @@ def _speed(section: Record) -> list[str]:
             )
         )
     header = ("network", "size", "objects", "annotated", "first round", "later", "frames/s first", "frames/s later")
-    out.append(table((*header, "annotated frame", "peak MB", "disturbed"), cells))
-    out.append("## By part, later rounds (the encoder: first round), milliseconds\n")
+    out = [table((*header, "annotated frame", "peak MB", "disturbed"), cells)]
+    out.append("By part, later rounds (the encoder: first round), milliseconds:\n")
     for architecture in dict.fromkeys(r["case"]["architecture"] for r in rows):
         own = [r for r in rows if r["case"]["architecture"] == architecture]
         names = list(dict.fromkeys(n for r in own for n in (*r["parts_first"], *r["parts_later"])))

@@ -29,7 +29,7 @@ def test_a_case_becomes_a_row():
     assert result.plain is None and result.first.wall > 0 and result.later.wall > 0
     assert set(result.parts_later) == {"global_transfer", "local_transfer", "trunk", "decoder", "quality"}
     assert set(result.parts_first) == {*result.parts_later, "encoder"}
-    text = page({"speed": section([asdict(result)])})
+    text = page({"compact": section([asdict(result)])})
     assert "| compact | 64x96 | 3 | 3 |" in text
 
 
