@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +18,12 @@ from libs.reports.storage import load_sample, load_samples, sample_path
 from libs.reports.summary import read_object_csv
 from libs.segmenter import Segmenter
 from tests.fakes import ColourNetwork
+from tests.libs import evaluation_runs
 from tests.libs.davis_data import CHECKPOINT, play, settings, write_data
 
-TABLES = ("summary_in_csv.csv", "objects_J.csv", "objects_F.csv", "objects_J_AND_F.csv")
 LABELS = ("J_AND_F-wo_RS", "J_AND_F-RS4")
+tables = partial(evaluation_runs.tables, labels=LABELS)
+in_process = partial(evaluation_runs.in_process, "tests.libs.davis_data")
 
 
 @pytest.fixture(scope="module")
@@ -37,22 +37,6 @@ def straight(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = tmp_path_factory.mktemp("straight")
     assert play(settings(data, results, pictures=True)) is not None
     return results / "davis" / "run"
-
-
-def tables(run: Path) -> dict[str, bytes]:
-    """Everything in a run's tables that no clock decides."""
-    return {f"{label}/{name}": (run / label / name).read_bytes() for label in LABELS for name in TABLES}
-
-
-def in_process(data: Path, results: Path, *arguments: str, **environment: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.libs.davis_data", str(data), str(results), *arguments],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def test_everything_is_written(straight: Path) -> None:

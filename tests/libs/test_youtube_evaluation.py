@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -20,10 +18,12 @@ from libs.reports.storage import load_samples, sample_path
 from libs.reports.summary import read_object_csv
 from libs.youtube_evaluation import prepare, video_names
 from libs.youtube_points import make_points, points_file, read_points, write_points
+from tests.libs import evaluation_runs
 from tests.libs.youtube_data import play, settings, write_data
 
-TABLES = ("summary_in_csv.csv", "objects_J.csv", "objects_F.csv", "objects_J_AND_F.csv", "summary.json")
 LABELS = ("points05-wo_RS", "points05-RS1")
+tables = partial(evaluation_runs.tables, labels=LABELS, names=(*evaluation_runs.TABLES, "summary.json"))
+in_process = partial(evaluation_runs.in_process, "tests.libs.youtube_data")
 
 
 @pytest.fixture(scope="module")
@@ -38,23 +38,6 @@ def straight(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     record = play(settings(data, results, pictures=True, save_masks=True))
     assert record is not None
     return results / "youtube" / "run"
-
-
-def tables(run: Path) -> dict[str, bytes]:
-    """Everything in a run's tables that no clock decides."""
-    return {f"{label}/{name}": (run / label / name).read_bytes() for label in LABELS for name in TABLES}
-
-
-def in_process(data: Path, results: Path, *arguments: str, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "tests.libs.youtube_data", str(data), str(results), *arguments]
-    return subprocess.Popen(
-        command,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def test_everything_is_written(straight: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +19,7 @@ from libs.youtube_points import (
     read_points,
     write_points,
 )
-
-
-@dataclass
-class ArrayVideo:
-    """Masks in memory."""
-
-    array: np.ndarray
-    object_ids: tuple[int, ...]
-    name: str = "video"
-
-    @property
-    def frame_names(self) -> tuple[str, ...]:
-        return tuple(f"{5 * i:05d}" for i in range(len(self.array)))
-
-    def mask(self, index: int) -> np.ndarray:
-        return self.array[index]
+from tests.libs.youtube_data import ArrayVideo
 
 
 @pytest.fixture

@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
 from dataset_torch.errors import UserError
-from dataset_torch.frames import ArrayFrames
 from libs.reports.records import RoundRecord
 from libs.youtube_points import VideoPoints, make_points
 from libs.youtube_session import VideoSimulator, YouTubeOptions, YouTubeSession, only_objects, worst_frame
+from tests.libs.youtube_data import ArrayVideo
 
 NAN = float("nan")
-
-
-@dataclass
-class ArrayVideo:
-    """A video in memory."""
-
-    array: np.ndarray
-    object_ids: tuple[int, ...]
-    name: str = "video"
-
-    @property
-    def frame_names(self) -> tuple[str, ...]:
-        return tuple(f"{5 * i:05d}" for i in range(len(self.array)))
-
-    @property
-    def frames(self) -> ArrayFrames:
-        return ArrayFrames(np.zeros((*self.array.shape, 3), np.uint8))
-
-    def mask(self, index: int) -> np.ndarray:
-        return self.array[index]
-
-    def masks(self) -> np.ndarray:
-        return self.array
-
-    def index_of(self, frame_name: str) -> int:
-        return self.frame_names.index(frame_name)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 
 from config import Config
+from dataset_torch.frames import ArrayFrames
 from dataset_torch.masks import write_mask
 from libs.reports.records import CheckpointInfo, RunRecord
 from libs.sample_store import SampleStore
@@ -25,6 +27,32 @@ from tests.fakes import ColourNetwork
 
 CHECKPOINT = CheckpointInfo("colour.pth", "0" * 64, "colour", "for tests")
 COLOURS = {1: (255, 0, 0), 2: (0, 255, 0), 3: (0, 0, 255), 7: (255, 255, 0)}
+
+
+@dataclass
+class ArrayVideo:
+    """A video in memory."""
+
+    array: np.ndarray
+    object_ids: tuple[int, ...]
+    name: str = "video"
+
+    @property
+    def frame_names(self) -> tuple[str, ...]:
+        return tuple(f"{5 * i:05d}" for i in range(len(self.array)))
+
+    @property
+    def frames(self) -> ArrayFrames:
+        return ArrayFrames(np.zeros((*self.array.shape, 3), np.uint8))
+
+    def mask(self, index: int) -> np.ndarray:
+        return self.array[index]
+
+    def masks(self) -> np.ndarray:
+        return self.array
+
+    def index_of(self, frame_name: str) -> int:
+        return self.frame_names.index(frame_name)
 
 
 def moving_squares(
