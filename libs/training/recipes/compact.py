@@ -15,9 +15,9 @@ RECIPE = Recipe(
     unfrozen=tuple(f"encoder.backbone.blocks.{i}." for i in range(5, 15)),
     stages=(
         # The annotated frame decides over all others, so strokes come first: short chains, much practice.
-        Stage(share=0.45, length=(2, 3), rounds=(0.6, 0.4), max_objects=3, finished_mask=0.2, practice=2.5),
+        Stage(share=0.30, length=(2, 3), rounds=(0.6, 0.4), max_objects=3, finished_mask=0.2, practice=2.5),
         Stage(
-            share=0.35,
+            share=0.40,
             length=(4, 5),
             rounds=(0.35, 0.45, 0.2),
             max_objects=4,
@@ -26,8 +26,8 @@ RECIPE = Recipe(
             practice=2,
         ),
         Stage(
-            share=0.20,
-            length=(5, 6),
+            share=0.30,
+            length=(5, 7),
             rounds=(0.4, 0.4, 0.2),
             max_objects=4,
             finished_mask=0.2,
