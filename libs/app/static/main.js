@@ -70,7 +70,9 @@ subscribe((what) => {
     element("hint").hidden = !hint();
   }
   if (what.has("frame") || what.has("scores") || what.has("state")) {
-    element("frame-number").value = store.frame + 1;
+    // A number that is being typed stays: the server speaks at any moment, in a run several times a second.
+    const number = element("frame-number");
+    if (what.has("frame") || document.activeElement !== number) number.value = store.frame + 1;
     const rounds = annotatedRounds(store.frame).map((round) => round.number);
     const secret = store.state.study && !store.state.study.guidance;
     const facts = [video ? `of ${video.frames}` : ""];
@@ -102,4 +104,4 @@ changed("display");
 refresh().catch((error) => tell(error.message));
 
 // For tests and for the curious, in the browser's console.
-window.gis = { store, view, onScreen, place, showFrame, candidates };
+window.gis = { store, changed, view, onScreen, place, showFrame, candidates };

@@ -17,6 +17,8 @@ export const store = {
   connected: true,
 };
 
+let scoresAsked = 0; // answers may overtake each other: the one asked for last counts
+
 // `what` names what changed: state, scores, frame, object, tool, drafts, display, job, masks, range, truth, video.
 export function changed(...what) {
   if (what.includes("display")) localStorage.setItem("gis-display", JSON.stringify(store.display));
@@ -46,10 +48,13 @@ export async function take(state) {
   store.drafts = store.drafts.filter((draft) => draft.session === state.session && !draft.arrived);
   changed("state", "job", "drafts", ...(other ? ["frame", "object", "video"] : []));
   if (state.video && (other || state.scores_version !== store.scoresVersion)) {
+    const number = ++scoresAsked;
     const { version, scores } = await api.get("/api/scores");
-    store.scoresVersion = version;
-    store.scores = scores;
-    changed("scores");
+    if (number === scoresAsked) {
+      store.scoresVersion = version;
+      store.scores = scores;
+      changed("scores");
+    }
   }
   if (!state.video) store.scores = [];
 }

@@ -104,6 +104,7 @@ class User:
         self.page.fill("#frame-number", str(frame + 1))
         self.page.keyboard.press("Enter")
         self.page.locator("#canvas").focus()
+        self.wait(f"gis.store.frame === {frame}")
         self.ready()
 
     def on_screen(self, x: float, y: float) -> tuple[float, float]:

@@ -293,6 +293,9 @@ def test_a_range_clearing_strokes_and_choosing_faster_than_the_server_answers(si
     user.wait("gis.store.state.objects.length === 2")
     user.ready()
     assert user.look("gis.store.object") == 1  # what the user pressed last
+    user.page.fill("#frame-number", "6")
+    user.look("gis.changed('state')")  # the server says something while the number is being typed
+    assert user.page.input_value("#frame-number") == "6"
     user.go_to(5)
     user.stroke(1)
     user.press("Delete")
