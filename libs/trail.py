@@ -15,7 +15,8 @@ from networks.interface import MemoryEntry
 class Trail:
     """The latest `limit` of every `every`-th frame of one direction; it ends with the direction.
 
-    Objects that share their annotated frames (mostly all of them) have entries of their own.
+    Objects that share their annotated frames are propagated together and have entries of their own; mostly these are
+    all the objects, and only one that was added later stands apart.
     """
 
     def __init__(self, limit: int, every: int) -> None:

@@ -129,7 +129,8 @@ class GuidedNetwork(nn.Module, abc.ABC):
     def remember(self, features: FrameFeatures, output: Propagation, foreground: Tensor) -> MemoryEntry | None:
         """A propagated frame as memory for the frames that follow it, or `None` (the default).
 
-        `foreground` O x 1 x H x W in [0, 1]: its settled masks.  `propagate` gets such entries last.
+        `features` are that frame's, `output` is what `propagate` made of it; `foreground` O x 1 x H x W in [0, 1]: its
+        settled masks, after aggregation and blending.  `propagate` gets such entries last.
         """
         return None
 

@@ -146,7 +146,10 @@ class GlobalTransfer(nn.Module):
         )
 
     def read(self, query: CompactFeatures, entry: CompactEntry) -> CompactReading:
-        """What one frame brings to the query: all the matrix products there are."""
+        """What one annotated frame brings to the query (shapes: `CompactReading`): all the matrix products there are.
+
+        For `forward`, in the entry's place, now or in a later round.
+        """
         reading = self._read(query, entry)
         # A copy, lest a view keeps everything in memory that was transferred.
         return replace(reading, feature=reading.feature.clone())
