@@ -16,6 +16,7 @@ from dataset_torch.clips import ClipSource
 from dataset_torch.errors import UserError
 from dataset_torch.frames import IMAGE_SUFFIXES
 from dataset_torch.masks import read_mask
+from dataset_torch.parts import recolour_parts
 from dataset_torch.synthetic.material import LARGEST_PHOTO, Photo, image_pyramid, shrink
 from dataset_torch.synthetic.recipe import DEFAULT_RECIPE
 from dataset_torch.synthetic.render import render_still
@@ -157,8 +158,12 @@ class ImageMaskClips(ClipSource):
         image, mask = _read_pair(path, mask_path)
         if not mask.any():
             raise UserError(f"{mask_path} holds no object.")
+        image = shrink(image, LARGEST_PHOTO)
+        if self.options.recolour > 0 and rng.random() < self.options.recolour:
+            smaller = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+            image = recolour_parts(image, smaller, rng)
         recipe = replace(DEFAULT_RECIPE, steps=steps, height=self.options.height, width=self.options.width)
-        frames, masks = render_still(rng, Photo(path.stem, image_pyramid(shrink(image, LARGEST_PHOTO)), mask), recipe)
+        frames, masks = render_still(rng, Photo(path.stem, image_pyramid(image), mask), recipe)
         return _clip(frames, masks, str(path))
 
 

@@ -24,6 +24,7 @@ class ClipOptions:
         smallest_crop: the side of the cut-out window as a fraction of the largest window that fits, 1 for no cropping.
         aspect: the window may be stretched by up to this factor in either direction.
         colour: strength of random brightness, contrast, saturation and cast, 0 for none.
+        recolour: chance that a single picture gets a part of every object in another colour.
         smallest_object: an object counts if it shows this many pixels in some frame of the clip.
     """
 
@@ -37,6 +38,7 @@ class ClipOptions:
     smallest_crop: float = 0.6
     aspect: float = 1.15
     colour: float = 0.5
+    recolour: float = 0.0
     smallest_object: int = 60
 
 

@@ -29,8 +29,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--steps", type=int, default=Recipe.steps, help="frames per clip")
     parser.add_argument("--size", type=int, nargs=2, default=(Recipe.height, Recipe.width), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument(
+        "--recoloured-parts",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of objects that get a part of another colour",
+    )
     options = parser.parse_args(arguments)
-    recipe = Recipe(steps=options.steps, height=options.size[0], width=options.size[1])
+    height, width = options.size
+    recipe = Recipe(steps=options.steps, height=height, width=width, recoloured_parts=options.recoloured_parts)
     started = time.perf_counter()
     try:
         made = render_many(

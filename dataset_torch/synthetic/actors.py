@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from dataset_torch.parts import recolour_parts
 from dataset_torch.synthetic.animation import AnimatedSprite, play
 from dataset_torch.synthetic.layers import Layer
 from dataset_torch.synthetic.light import match_colours, recolour
-from dataset_torch.synthetic.material import Material, Photo, Sprite
+from dataset_torch.synthetic.material import Material, Photo, Sprite, image_pyramid
 from dataset_torch.synthetic.motion import away_and_back, log_uniform, random_deformation, travel, wander
 from dataset_torch.synthetic.recipe import Recipe
 from dataset_torch.synthetic.scenery import Camera, screen_motion
@@ -32,7 +33,19 @@ def choose_sprite(rng: np.random.Generator, recipe: Recipe, material: Material) 
         return _weighted(rng, actors)
     stills = [sprite for photo in material.stills for sprite in photo.sprites]
     pool = stills if stills and (not material.cutouts or rng.random() < recipe.still_sprite) else material.cutouts
-    return _weighted(rng, pool)
+    sprite = _weighted(rng, pool)
+    if recipe.recoloured_parts > 0 and rng.random() < recipe.recoloured_parts:
+        sprite = _motley(rng, sprite)
+    return sprite
+
+
+def _motley(rng: np.random.Generator, sprite: Sprite) -> Sprite:
+    """The sprite with a part of every object in it in another colour."""
+    rgba, parts = sprite.pyramid[0]
+    colours = recolour_parts(np.ascontiguousarray(rgba[..., :3]), parts, rng)
+    levels = image_pyramid(np.dstack([colours, rgba[..., 3]]), smallest=12)
+    pyramid = [(level, smaller) for level, (_, smaller) in zip(levels, sprite.pyramid)]
+    return Sprite(sprite.name, pyramid, sprite.area, sprite.parts, sprite.weight, sprite.centre, sprite.scale)
 
 
 def _weighted(rng: np.random.Generator, pool: Sequence[Sprite]) -> Sprite:

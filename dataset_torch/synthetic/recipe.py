@@ -27,6 +27,7 @@ class Recipe:
     look_alike: float = 0.3  # a distractor (or object) repeats another object's picture
     textured: float = 0.1  # an object keeps its outline but gets the texture of a photograph
     recoloured: float = 0.3
+    recoloured_parts: float = 0.0  # a part of an object (not of an actor) is of another colour
     harmonised: float = 0.6  # colours shifted towards the background's
 
     area: tuple[float, float] = (0.02, 0.45)

@@ -148,6 +148,6 @@ def random_background(
 def screen_motion(matrices: np.ndarray) -> np.ndarray:
     """Pixels per frame, float T x 2, of the point that `matrices` (T x 3 x 3) map from their origin; at most 30."""
     points = matrices[:, :2, 2] / matrices[:, 2:, 2]
-    motion = np.gradient(points, axis=0)
+    motion = np.gradient(points, axis=0) if len(points) > 1 else np.zeros_like(points)  # one picture stands still
     length = np.linalg.norm(motion, axis=1, keepdims=True)
     return motion * np.minimum(1, 30 / np.maximum(length, 1e-6))

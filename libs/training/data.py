@@ -89,6 +89,7 @@ def stage_source(sets: Sequence[TrainingSet], recipe: Recipe, stage: Stage) -> C
         largest_stride=stage.stride,
         smallest_crop=recipe.smallest_crop,
         colour=recipe.colour,
+        recolour=recipe.recolour,
     )
     for one in wanted:
         one.source.options = options

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from dataset_torch.parts import random_part
+
 SMALLEST = 16  # pixels of an object that is worth a draft
-COLOURS = 4  # parts that an object, or what lies round it, is split into by colour
 CONFUSED = 0.35  # probability that two objects are taken for one another, where there are two
 REACH = 0.6  # of the object's size: how far round it background may be taken for the object
 
@@ -46,46 +47,17 @@ def draft(
         inside = truth == object_id
         chance = generator.random()
         if chance < 0.55:
-            lost = _part(image, inside, generator)
+            lost = random_part(image, inside, generator)
             others = [i for i in object_ids if i != object_id]
             taken = generator.choice(others) if others and generator.random() < 0.25 else 0
             result[lost] = taken
         elif chance < 0.85:
             around = _surroundings(inside) & ~np.isin(truth, object_ids)
             if around.any():
-                result[_part(image, around, generator)] = object_id
+                result[random_part(image, around, generator)] = object_id
         elif chance < 0.95:
             result[inside] = 0
     return result
-
-
-def _part(image: np.ndarray, region: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """A part of a region (boolean, not empty): one side of a random line, a patch, or what shares a colour."""
-    rows, columns = np.nonzero(region)
-    kind = generator.integers(3)
-    here = int(generator.integers(len(rows)))
-    if kind == 0:
-        angle = generator.uniform(0, 2 * np.pi)
-        along = rows * np.sin(angle) + columns * np.cos(angle)
-        chosen = along <= np.quantile(along, generator.uniform(0.15, 0.7))
-    elif kind == 1:
-        size = max(2.0, np.sqrt(len(rows)) * generator.uniform(0.3, 0.8))
-        squeeze = np.exp(generator.uniform(-0.7, 0.7))
-        chosen = ((rows - rows[here]) * squeeze) ** 2 + ((columns - columns[here]) / squeeze) ** 2 <= size**2
-    else:
-        colours = image[rows, columns].astype(np.float32)
-        centres = colours[generator.choice(len(rows), min(COLOURS, len(rows)), replace=False)]
-        for _ in range(2):  # enough of k-means to split by colour
-            nearest = ((colours[:, None] - centres[None]) ** 2).sum(2).argmin(1)
-            centres = np.stack(
-                [colours[nearest == k].mean(0) if (nearest == k).any() else c for k, c in enumerate(centres)]
-            )
-        chosen = nearest == nearest[here]
-    part = np.zeros(region.shape, np.uint8)
-    part[rows[chosen], columns[chosen]] = 1
-    if kind == 2:  # colours are noisy: whole patches, no pepper and salt
-        part = cv2.medianBlur(part, 7)
-    return (part > 0) & region
 
 
 def _surroundings(inside: np.ndarray) -> np.ndarray:

@@ -69,6 +69,7 @@ class Recipe:
     precision: str = "float32"
     smallest_crop: float = 0.65  # side of the crop relative to the frame, at least
     colour: float = 0.4  # strength of the colour jitter
+    recolour: float = 0.0  # probability that a part of every object of a single picture changes its colour
     style: UserStyle = field(default_factory=UserStyle)
     loss: LossWeights = field(default_factory=LossWeights)
     bad_steps_allowed: int = 20  # steps in a row with a loss that is not finite

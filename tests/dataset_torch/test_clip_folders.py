@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,6 +89,11 @@ def test_images_become_moving_clips(pairs):
     clip = source.clip(1, np.random.default_rng(1))
     assert clip.frames.shape == (3, 45, 80, 3) and clip.name.endswith("b.jpg")
     assert (clip.masks[0] != clip.masks[2]).any()
+
+
+def test_a_clip_may_be_a_single_picture(pairs):
+    source = ImageMaskClips(*pairs, replace(OPTIONS, steps=1))
+    assert [len(source.clip(0, np.random.default_rng(seed)).frames) for seed in range(8)] == [1] * 8
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ RECIPE = Recipe(
     steps=1000,
     clips_per_step=4,
     learning_rate=8e-4,
+    recolour=0.5,
     unfrozen=tuple(f"encoder.backbone.blocks.{i}." for i in range(5, 15)),
     stages=(
         # The annotated frame decides over all others, so strokes come first: short chains, much practice.
