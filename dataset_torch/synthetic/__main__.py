@@ -37,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         help="of objects that get a part of another colour",
     )
     options = parser.parse_args(arguments)
+    if not 0 <= options.recoloured_parts <= 1:
+        parser.error(f"--recoloured-parts is a share between 0 and 1, not {options.recoloured_parts:g}")
     height, width = options.size
     recipe = Recipe(steps=options.steps, height=height, width=width, recoloured_parts=options.recoloured_parts)
     started = time.perf_counter()

@@ -35,11 +35,11 @@ def choose_sprite(rng: np.random.Generator, recipe: Recipe, material: Material) 
     pool = stills if stills and (not material.cutouts or rng.random() < recipe.still_sprite) else material.cutouts
     sprite = _weighted(rng, pool)
     if recipe.recoloured_parts > 0 and rng.random() < recipe.recoloured_parts:
-        sprite = _motley(rng, sprite)
+        sprite = _partly_recoloured(rng, sprite)
     return sprite
 
 
-def _motley(rng: np.random.Generator, sprite: Sprite) -> Sprite:
+def _partly_recoloured(rng: np.random.Generator, sprite: Sprite) -> Sprite:
     """The sprite with a part of every object in it in another colour."""
     rgba, parts = sprite.pyramid[0]
     colours = recolour_parts(np.ascontiguousarray(rgba[..., :3]), parts, rng)

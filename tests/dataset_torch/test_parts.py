@@ -7,6 +7,7 @@ from dataset_torch.clip_folders import ImageMaskClips
 from dataset_torch.clip_sampling import ClipOptions
 from dataset_torch.masks import write_mask
 from dataset_torch.parts import random_part, recolour_parts
+from dataset_torch.synthetic.__main__ import main
 from dataset_torch.synthetic.actors import choose_sprite
 from dataset_torch.synthetic.material import load_material
 from dataset_torch.synthetic.recipe import Recipe
@@ -77,3 +78,9 @@ def test_sprites_keep_their_outline(tmp_path):
     for (rgba, parts), (old, old_parts) in zip(motley.pyramid, plain.pyramid, strict=True):
         assert (parts == old_parts).all() and (rgba[..., 3] == old[..., 3]).all()
     assert (motley.pyramid[0][0] != plain.pyramid[0][0]).any()
+
+
+def test_a_share_of_recoloured_parts_is_a_share(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--material", str(tmp_path), "--out", str(tmp_path), "--count", "1", "--recoloured-parts", "50"])
+    assert "between 0 and 1, not 50" in capsys.readouterr().err
