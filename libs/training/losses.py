@@ -12,6 +12,8 @@ from libs.segmenter import FrameResult
 from libs.training.recipe import LossWeights
 from networks.interface import Propagation
 
+BORDER = 3  # pixels to each side that count as an object's border
+MOTION_OFFSET = 0.02  # colours (-1 .. 1) that differ by less are all but the same
 JACCARD_OFFSET = 20.0  # pixels: an absent object that is predicted absent costs next to nothing
 RANK_MARGIN = 0.02  # frames whose J differs by less are not ranked
 RANK_SHARPNESS = 12.0
@@ -49,8 +51,17 @@ def logit_of(propagation: Propagation) -> Tensor:
 
 def mask_loss(logit: Tensor, probability: Tensor, target: Tensor, weights: LossWeights) -> Tensor:
     """Cross entropy of each object on its own, and soft J of the settled probabilities."""
-    entropy = F.binary_cross_entropy_with_logits(logit.float(), target)
+    if weights.border:
+        entropy = F.binary_cross_entropy_with_logits(logit.float(), target, 1 + weights.border * border(target))
+    else:
+        entropy = F.binary_cross_entropy_with_logits(logit.float(), target)
     return weights.cross_entropy * entropy + weights.jaccard * soft_jaccard(probability.float(), target)
+
+
+def border(target: Tensor) -> Tensor:
+    """1 within `BORDER` pixels of where O x 1 x H x W of 0 and 1 changes, else 0."""
+    both = F.max_pool2d(torch.cat([target, 1 - target], 1), 2 * BORDER + 1, stride=1, padding=BORDER)
+    return both.prod(1, keepdim=True)
 
 
 def carried_loss(mask: Tensor, target: Tensor) -> Tensor:
@@ -60,6 +71,14 @@ def carried_loss(mask: Tensor, target: Tensor) -> Tensor:
     # Written out: F.binary_cross_entropy raises on NaN, and a step that is not finite must be skipped, not end the run.
     entropy = -(target * mask.log() + (1 - target) * (1 - mask).log()).mean()
     return entropy + soft_jaccard(mask, target)
+
+
+def motion_loss(change: Tensor) -> Tensor:
+    """Mean size of what the motion leaves unexplained, 1 x 3 x m x n colours.
+
+    Big differences (what was hidden comes into view, a light goes on) count by less than their square.
+    """
+    return torch.sqrt(change.float() ** 2 + MOTION_OFFSET**2).mean() - MOTION_OFFSET
 
 
 def correctness(mask: Tensor, target: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -92,6 +111,8 @@ def propagation_loss(
         mask = getattr(output, name, None)
         if mask is not None:
             loss = loss + getattr(weights, name) * carried_loss(mask, target)
+    if getattr(output, "change", None) is not None:
+        loss = loss + weights.motion * motion_loss(output.change)
     return loss + judgement_loss(output, hard, target, true_quality, weights), true_quality
 
 

@@ -30,6 +30,7 @@ from networks.interface import (
     Interaction,
     MemoryEntry,
     Propagation,
+    aggregate,
 )
 
 TRAINING_OPTIONS = SegmenterOptions(blend=False, storage="float32", training=True, repeat_memory=False)
@@ -191,6 +192,9 @@ def _one_round(
     for result in results:
         if result is first and given.mask is not None:
             quality = torch.ones(len(targets[given.frame]))
+            # The mask stands; that the network would keep it, too, is worth learning: borders known exactly stay so.
+            settled = aggregate(result.propagation.foreground)
+            frame_terms.append(propagation_loss(result.propagation, settled, targets[result.frame], weights)[0])
         else:
             loss, quality = propagation_loss(result.propagation, result.probabilities, targets[result.frame], weights)
             frame_terms.append(loss)

@@ -10,7 +10,7 @@ from typing import Any
 from dataset_torch.errors import UserError
 from libs.simulated_user import UserStyle
 
-RECIPES = ("compact", "compact_quality", "resnet50")
+RECIPES = ("compact", "compact_motion", "compact_quality", "resnet50")
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,12 @@ class LossWeights:
 
     cross_entropy: float = 2.0
     jaccard: float = 1.0
+    border: float = 0.0  # how much more the cross entropy counts within three pixels of an object's border
     interaction: float = 0.7  # of the same two terms on the interaction branch's own mask
     transferred: float = 0.3
     matched: float = 0.15
     warped: float = 0.15
+    motion: float = 1.0  # of the colours that the neighbour, warped, has wrong
     frame_reliability: float = 0.1
     correctness: float = 0.2
     quality: float = 0.1

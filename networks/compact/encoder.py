@@ -18,10 +18,11 @@ from networks.interface import FrameFeatures
 class CompactFeatures(FrameFeatures):
     """What depends on one frame alone; h, w = H/8, W/8."""
 
-    colour: Tensor  # 1 x 3 x H/4 x W/4, of the picture itself, normalised as the network's input is
+    colour: Tensor  # 1 x 3 x H/2 x W/2, of the picture itself, normalised as the network's input is
     skip2: Tensor  # 1 x 8 x H/2 x W/2
     skip4: Tensor  # 1 x 32 x H/4 x W/4
     detail: Tensor  # 1 x 12 x H/4 x W/4, compared between two frames (intersection)
+    fine_key: Tensor  # 1 x 16 x H/4 x W/4, unit length: what makes the motion between two frames precise
     context: Tensor  # 1 x 96 x h x w, what the interaction branch and the memory read
     query: Tensor  # 1 x 64 x h x w, this frame's part of the propagation trunk's input
     key: Tensor  # 1 x 96 x h x w, unit length: what both matchings compare
@@ -46,6 +47,7 @@ class FrameEncoder(nn.Module):
         self.skip4 = conv(24, c.skip4_channels, 1)
         self.skip2 = conv(16, c.skip2_channels, 1)
         self.detail = nn.Conv2d(24, c.detail_channels, 3, padding=1)
+        self.fine_key = nn.Conv2d(24, c.fine_key_channels, 3, padding=1)
 
     def forward(self, image: Tensor) -> list[CompactFeatures]:
         """`image` B x 3 x H x W normalised -> the features of each of the B frames."""
@@ -55,10 +57,11 @@ class FrameEncoder(nn.Module):
         mixed = F.relu(self.mix(F.relu(linear)))
         both = torch.cat([linear, mixed], 1)
         batch = CompactFeatures(
-            colour=F.avg_pool2d(image.float(), 4),
+            colour=F.avg_pool2d(image.float(), 2),
             skip2=F.relu(self.skip2(pyramid.stride2)),
             skip4=F.relu(self.skip4(pyramid.stride4)),
             detail=self.detail(pyramid.stride4),
+            fine_key=F.normalize(self.fine_key(pyramid.stride4).float(), dim=1),
             context=linear + mixed,
             query=self.query(both),
             key=self._key(both),

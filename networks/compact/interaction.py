@@ -53,7 +53,7 @@ class InteractionBranch(nn.Module):
         planes2 = F.avg_pool2d(planes, 2)
         planes8 = self.planes8(F.relu(self.planes4(planes2)))  # O x 32 x h x w
         similar = self._similarity(features, planes)  # O x 8 x h x w
-        colour = self.colour(features.colour, planes)  # O x 6 x H/4 x W/4
+        colour = self.colour(F.avg_pool2d(features.colour, 2), planes)  # O x 6 x H/4 x W/4
         inputs = self.evidence(torch.cat([F.relu(planes8), similar], 1)) + self.context(features.context)
         inputs = inputs + self.colour8(F.avg_pool2d(colour, 2))
         trunk = self.trunk(inputs)

@@ -115,6 +115,7 @@ class Decoder(nn.Module):
         skip2: int,
         coarse_priors: int,
         fine_priors: int,
+        picture: int = 0,
     ) -> None:
         super().__init__()
         self.coarse_priors = coarse_priors
@@ -125,6 +126,10 @@ class Decoder(nn.Module):
         self.upper = conv(32, 16)
         self.fine = conv(16 + skip2 + fine + 1, 16)
         self.last = conv(16, 1, gain=0.3)
+        if picture:
+            self.edge = conv(16 + picture, 16)
+            self.edge_change = conv(16, 16, gain=0.0)
+            self.trust = conv(16, fine_priors, 1, gain=0.0)
         self.gates = nn.Conv2d(trunk, coarse_priors + fine_priors, 1)
         nn.init.zeros_(self.gates.weight)
         nn.init.constant_(self.gates.bias, -0.4)  # softplus -> .51: two agreeing priors weigh as much as one sure one
@@ -137,6 +142,7 @@ class Decoder(nn.Module):
         fine: Tensor,
         priors: tuple[Tensor, Tensor],
         *,
+        picture: Tensor | None = None,
         shared: Tensor | None = None,
         extra: Tensor | None = None,
     ) -> Tensor:
@@ -144,8 +150,8 @@ class Decoder(nn.Module):
 
         `trunk` O x C x H/8 x W/8; `skips` the frame's features at strides 4 and 2 (leading axis 1); `coarse`,
         `fine` O x k maps at strides 4 and 2; `priors` O x k prior logits at strides 4 and 2; `shared` 1 x k more maps
-        at stride 4, the same for all objects, which follow `coarse` in the channels; what is shared is computed once.
-        `extra` O x 32 x H/4 x W/4 is added at stride 4.
+        at stride 4, the same for all objects, which follow `coarse` in the channels; `picture` 1 x k maps at stride 2,
+        by which borders are placed.  What is shared is computed once.  `extra` O x 32 x H/4 x W/4 is added at stride 4.
         """
         skip4, skip2 = skips
         gates = F.softplus(self.gates(trunk).float())  # O x k x H/8 x W/8
@@ -163,13 +169,23 @@ class Decoder(nn.Module):
         y = self.middle(x)
         y += x
         y = upsample(self.upper(F.relu(y, inplace=True)), 2)  # O x 16 x H/2 x W/2
-        return upsample(self._drawn(y, skip2, fine, prior).float() + prior, 2)
+        return upsample(self._drawn(y, skip2, fine, prior, priors[1], picture).float() + prior, 2)
 
-    def _drawn(self, x: Tensor, skip2: Tensor, fine: Tensor, prior: Tensor) -> Tensor:
-        """The correction of the prior at stride 2: O x 1 x H/2 x W/2."""
+    def _drawn(
+        self, x: Tensor, skip2: Tensor, fine: Tensor, prior: Tensor, fine_priors: Tensor, picture: Tensor | None
+    ) -> Tensor:
+        """The correction of the prior at stride 2: O x 1 x H/2 x W/2.
+
+        The gates of the priors are one value per stride-8 cell; with a picture the fine ones get a weight of their own
+        at every position, so that a border which is known exactly (nothing moved, or the motion is certain) stays.
+        """
         first, second = x.shape[1], x.shape[1] + skip2.shape[1]
         # The input is x, skip2, fine, prior; the second is one image for all objects, so its share is computed once.
         weight = torch.cat([self.fine.weight[:, :first], self.fine.weight[:, second:]], 1)
         y = F.conv2d(cat_channels([x, fine, prior]), weight, padding=1)  # O x 16 x H/2 x W/2
         y += conv_part(self.fine, skip2, first, bias=True)
-        return self.last(F.relu(y, inplace=True))
+        if picture is None:
+            return self.last(F.relu(y, inplace=True))
+        edge = conv_part(self.edge, F.relu(y), 0, bias=True) + conv_part(self.edge, picture, y.shape[1])
+        y = F.relu(y + self.edge_change(F.relu(edge)))
+        return self.last(y) + (self.trust(y).float() * fine_priors).sum(1, keepdim=True)

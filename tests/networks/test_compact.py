@@ -19,8 +19,8 @@ from networks.compact.backbone import (
     pad_same,
 )
 from networks.compact.encoder import CompactFeatures
-from networks.compact.layers import cells, others
-from networks.compact.matching import OUTSIDE, GlobalTransfer, LocalTransfer, rows, warp
+from networks.compact.layers import Decoder, cells, others
+from networks.compact.matching import OUTSIDE, FlowRefinement, GlobalTransfer, LocalTransfer, rows, warp
 from networks.compact.network import SECOND_LOOKS, Look
 from networks.compact.propagation import CompactPropagation
 from networks.compact.quality import QualityHead
@@ -198,10 +198,11 @@ def features_like(height: int, width: int, config: CompactConfig) -> CompactFeat
         return torch.randn(1, channels, height * scale, width * scale)
 
     return CompactFeatures(
-        colour=random(3, 2),
+        colour=random(3, 4),
         skip2=random(config.skip2_channels, 4),
         skip4=random(config.skip4_channels, 2),
         detail=random(config.detail_channels, 2),
+        fine_key=F.normalize(random(config.fine_key_channels, 2), dim=1),
         context=random(config.context_channels),
         query=random(config.trunk_channels),
         key=F.normalize(random(config.key_channels + config.local_channels), dim=1),
@@ -270,6 +271,55 @@ def test_warp_moves_by_whole_cells() -> None:
     assert torch.allclose(warp(picture, flow), picture, atol=1e-3)
     flow[:, 0] = 0.5  # half a cell of 4 pixels: 2 pixels to the right
     assert torch.allclose(warp(picture, flow)[..., :-2], picture[..., 2:], atol=1e-3)
+
+
+def test_refined_motion_is_that_of_the_fine_keys() -> None:
+    torch.manual_seed(3)
+    refinement = FlowRefinement(2, sharpness=1.0, slope=0.4)
+    neighbour = F.normalize(torch.randn(1, 16, 16, 24), dim=1)
+    query = neighbour.roll((1, -2), (2, 3))  # the query's (y, x) was the neighbour's (y - 1, x + 2)
+    coarse = torch.tensor([0.5, 0.0]).view(1, 2, 1, 1).expand(1, 2, 8, 12)  # in cells twice as large: half of the way
+    with torch.no_grad():
+        refinement.log_sharpness.fill_(5.0)
+        inside = refinement(query, neighbour, coarse)[0, :, 4:-4, 4:-4]
+        refinement.log_sharpness.fill_(-20.0)  # the keys say nothing: the offset stays, and is told in the finer cells
+        unchanged = refinement(query, neighbour, coarse)
+    assert torch.allclose(inside[0], torch.tensor(2.0), atol=0.02) and torch.allclose(
+        inside[1], torch.tensor(-1.0), atol=0.02
+    )
+    assert torch.allclose(unchanged, torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 16, 24), atol=1e-5)
+
+
+def test_refined_motion_reaches_no_further_than_its_window() -> None:
+    torch.manual_seed(4)
+    refinement = FlowRefinement(2, sharpness=1.0, slope=0.4)
+    query, neighbour = (F.normalize(torch.randn(1, 16, 16, 24), dim=1) for _ in range(2))
+    with torch.no_grad():
+        refinement.log_sharpness.fill_(5.0)
+        refined = refinement(query, neighbour, torch.zeros(1, 2, 8, 12))
+    assert refined.abs().max() <= 2 and refined.abs().max() > 1
+
+
+def test_the_decoder_draws_what_is_shared_once_and_trusts_where_it_learned_to() -> None:
+    torch.manual_seed(5)
+    decoder = Decoder(64, coarse=3, fine=1, skip4=32, skip2=8, coarse_priors=2, fine_priors=1, picture=6)
+    trunk, skips = torch.randn(2, 64, 4, 6), (torch.rand(1, 32, 8, 12), torch.rand(1, 8, 16, 24))
+    coarse, fine = torch.rand(2, 3, 8, 12), torch.rand(2, 1, 16, 24)
+    priors, picture = (torch.randn(2, 2, 8, 12), torch.randn(2, 1, 16, 24)), torch.randn(1, 6, 16, 24)
+    with torch.no_grad():
+        before = decoder(trunk, skips, coarse, fine, priors, picture=picture)
+        assert torch.equal(
+            before, decoder(trunk, skips, coarse, fine, priors, picture=torch.zeros_like(picture))
+        )  # starts as 0
+        decoder.trust.bias.fill_(2.0)
+        trusting = decoder(trunk, skips, coarse, fine, priors, picture=picture)
+        torch.nn.init.normal_(decoder.edge_change.weight, std=0.1)
+        both = decoder(trunk, skips, coarse, fine, priors, picture=picture)
+        one = decoder(trunk[1:], skips, coarse[1:], fine[1:], tuple(p[1:] for p in priors), picture=picture)
+    expected = before + F.interpolate(2 * priors[1], scale_factor=2, mode="bilinear", align_corners=False)
+    assert torch.allclose(trusting, expected, atol=1e-5)
+    assert not torch.allclose(both, trusting, atol=1e-3)
+    assert torch.allclose(both[1:], one, atol=1e-5)
 
 
 def test_features_are_a_tensor_group(network: CompactGIS) -> None:

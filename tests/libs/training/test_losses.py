@@ -10,12 +10,15 @@ import torch
 from libs.training.losses import (
     JACCARD_OFFSET,
     RANK_SHARPNESS,
+    border,
     correctness,
     jaccard,
+    mask_loss,
     object_targets,
     ranking_loss,
     soft_jaccard,
 )
+from libs.training.recipe import LossWeights
 
 
 def test_targets_are_one_plane_per_object() -> None:
@@ -34,6 +37,21 @@ def test_soft_jaccard() -> None:
     # overlap 1, union 2 + 2 - 1 = 3
     assert float(soft_jaccard(probability, target)) == pytest.approx(1 - (1 + JACCARD_OFFSET) / (3 + JACCARD_OFFSET))
     assert float(soft_jaccard(target, target)) == pytest.approx(0)
+
+
+def test_the_border_is_where_both_object_and_background_are_near() -> None:
+    target = torch.zeros(1, 1, 1, 20)
+    target[..., 10:] = 1
+    assert border(target).flatten().nonzero().flatten().tolist() == [7, 8, 9, 10, 11, 12]
+    assert border(torch.ones(1, 1, 9, 9)).sum() == 0
+    # A wrong pixel at the border costs 1 + 2 times as much as one in the middle.
+    weights = LossWeights(cross_entropy=1.0, jaccard=0.0, border=2.0)
+    losses = []
+    for place in (0, 9):
+        logit = 20 * (2 * target - 1)
+        logit[..., place] = 0
+        losses.append(float(mask_loss(logit, torch.sigmoid(logit), target, weights)))
+    assert losses[1] == pytest.approx(3 * losses[0], rel=1e-3)
 
 
 def test_correctness_counts_pixels_per_cell() -> None:

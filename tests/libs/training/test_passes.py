@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
 
+from libs.training import passes
 from libs.training.damage import blob, damage
+from libs.training.losses import propagation_loss
 from libs.training.passes import next_frame, run_pass, training_segmenter
 from libs.training.samples import make_sample
 from libs.training.validation import mean_jaccard, rank_correlation, validate_clips
@@ -37,6 +42,23 @@ def test_a_finished_mask_is_the_frames_result() -> None:
     sample = make_sample(square_clip(1, length=2), generator)
     result = run_pass(training_segmenter(network, recipe), sample, recipe, stage, generator)
     assert result.interaction_quality == [] and result.round_quality[0] > 0.5  # the given frame alone counts 1
+
+
+def test_that_a_finished_mask_is_kept_is_learned_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = []
+
+    def counted(*args: Any) -> Any:
+        judged.append(args)
+        return propagation_loss(*args)
+
+    monkeypatch.setattr(passes, "propagation_loss", counted)
+    recipe, generator = tiny_recipe(), np.random.default_rng(0)
+    stage = recipe.stages[0].__class__(1, (2, 2), (1,), size=(64, 96), finished_mask=1)
+    sample = make_sample(square_clip(1, length=2), generator)
+    run_pass(training_segmenter(CompactGIS(), recipe), sample, recipe, stage, generator)
+    assert len(judged) == len(sample.frames) == 2
+    # What is judged is the network's own answer, not the given mask, on the given frame, too.
+    assert all(bool(((p > 1e-4) & (p < 1 - 1e-4)).any()) for _, p, _, _ in judged)
 
 
 def test_a_sample_keeps_the_objects_that_can_be_stroked() -> None:
