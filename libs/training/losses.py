@@ -51,10 +51,8 @@ def logit_of(propagation: Propagation) -> Tensor:
 
 def mask_loss(logit: Tensor, probability: Tensor, target: Tensor, weights: LossWeights) -> Tensor:
     """Cross entropy of each object on its own, and soft J of the settled probabilities."""
-    if weights.border:
-        entropy = F.binary_cross_entropy_with_logits(logit.float(), target, 1 + weights.border * border(target))
-    else:
-        entropy = F.binary_cross_entropy_with_logits(logit.float(), target)
+    weight = 1 + weights.border * border(target) if weights.border else None
+    entropy = F.binary_cross_entropy_with_logits(logit.float(), target, weight)
     return weights.cross_entropy * entropy + weights.jaccard * soft_jaccard(probability.float(), target)
 
 

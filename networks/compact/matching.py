@@ -302,12 +302,12 @@ class FlowRefinement(nn.Module):
         coarse = F.interpolate(flow.float() * scale, size=(height, width), mode="bilinear", align_corners=False)
         moved = F.pad(warp(neighbour, coarse), (self.reach,) * 4, mode="replicate")
         # The squared distance less |query|^2, which is the same for all offsets.
-        size, twice = (moved**2).sum(1), 2 * query.contiguous()
+        length, twice = (moved**2).sum(1), 2 * query.contiguous()
         distances = []
         for x, y in self.offsets:
             rows_ = slice(y + self.reach, y + self.reach + height)
             columns = slice(x + self.reach, x + self.reach + width)
-            distances.append(size[:, rows_, columns] - (twice * moved[..., rows_, columns]).sum(1))
+            distances.append(length[:, rows_, columns] - (twice * moved[..., rows_, columns]).sum(1))
         distance = torch.stack(distances, 1)  # 1 x offsets x m x n
         # Neighbours move alike: without the mean, single positions are led astray by noise.
         distance = _mean3(distance)

@@ -14,6 +14,7 @@ from libs.training.losses import (
     correctness,
     jaccard,
     mask_loss,
+    motion_loss,
     object_targets,
     ranking_loss,
     soft_jaccard,
@@ -52,6 +53,12 @@ def test_the_border_is_where_both_object_and_background_are_near() -> None:
         logit[..., place] = 0
         losses.append(float(mask_loss(logit, torch.sigmoid(logit), target, weights)))
     assert losses[1] == pytest.approx(3 * losses[0], rel=1e-3)
+
+
+def test_what_motion_leaves_unexplained_costs_its_size() -> None:
+    assert float(motion_loss(torch.zeros(1, 3, 2, 2))) == pytest.approx(0, abs=1e-7)
+    change = torch.tensor([0.5, -0.5, 0.0, 0.0]).view(1, 1, 2, 2)
+    assert float(motion_loss(change)) == pytest.approx(0.5 * (math.hypot(0.5, 0.02) - 0.02), rel=1e-4)
 
 
 def test_correctness_counts_pixels_per_cell() -> None:
