@@ -74,6 +74,8 @@ class Config:
     short_side: int | None = None  # shorter side in pixels that frames are worked on at; 0 = their own size
     guidance_rule: Literal["auto", "published", "improved"] = "auto"  # improved: no frame twice; auto: by the network
     range_proportion: float = 0.99  # share of the frames towards another annotated frame that a round visits
+    second_opinions: int | None = None  # judgements of the first annotated frame from around it; none = network's
+    crossings: int | None = None  # annotated frames that a round judges again, to each side; none = the network's own
     memory_limit: int = 3  # annotated frames that each frame reads at most; 0 = all
     wrap_scribbles: bool = False  # published fault: strokes at the upper and left border appear at the opposite one
     score_foreground: Literal["over_objects", "over_channels"] = "over_objects"  # published network's R-score region
@@ -170,6 +172,8 @@ def _check(config: Config) -> None:
         "threads": lambda v: v >= 0,
         "range_proportion": lambda v: 0 <= v <= 1,
         "memory_limit": lambda v: v >= 0,
+        "second_opinions": lambda v: v is None or v >= 0,
+        "crossings": lambda v: v is None or v >= 0,
         "feature_budget_mb": lambda v: v >= 0,
         "feature_spill_mb": lambda v: v >= 0,
         "frames_ahead": lambda v: v >= 0,

@@ -74,6 +74,10 @@ def segmenter_options(network: GuidedNetwork, config: Any, *, benchmark: str) ->
         feature_spill_bytes=config.feature_spill_mb << 20,
         frames_ahead=config.frames_ahead,
     )
+    if config.second_opinions is not None:
+        options = replace(options, second_opinions=config.second_opinions)
+    if config.crossings is not None:
+        options = replace(options, crossings=config.crossings)
     if benchmark == "youtube":
         options = replace(options, blend=False)
         if network.preferred_short_side is None:
@@ -103,8 +107,7 @@ def run_round(
         segmenter.record_empty_round(session, annotation.frame)
     else:
         segmenter.annotate(session, annotation)
-        span = segmenter.frames_to_visit(session)
-        total = 1 + len(span.backward) + len(span.forward)
+        total = 1 + len(segmenter.frames_to_visit(session))
         if progress:
             progress(1, total)
         for done, _ in enumerate(segmenter.propagate(session), 2):

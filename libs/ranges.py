@@ -5,7 +5,7 @@ Pure functions of frame numbers (spec: method.md, sections 3 and 4).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,6 +41,53 @@ def frame_range(annotated_frames: Sequence[int], now: int, num_frames: int, *, p
     if later is not None:
         forward = forward[: int(len(forward) * proportion + 0.5)]
     return FrameRange(tuple(backward), tuple(forward))
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One direction's way from an annotated frame to the next one or to the video's border."""
+
+    start: int
+    frames: tuple[int, ...]  # in the order of visits, without `start`
+    crossed: int | None = None  # the annotated frame right behind `frames`, if the round looks at it again and goes on
+
+    @property
+    def visits(self) -> tuple[int, ...]:
+        """All frames of this leg that are segmented, in order."""
+        return self.frames if self.crossed is None else (*self.frames, self.crossed)
+
+
+def round_legs(
+    annotated_frames: Sequence[int],
+    now: int,
+    num_frames: int,
+    side: Direction,
+    *,
+    proportion: float = 0.99,
+    crossings: int = 0,
+    crossable: Collection[int] = (),
+    within: Callable[[int], bool] = lambda frame: True,
+) -> tuple[Leg, ...]:
+    """The way of a round in one direction: the range of `frame_range`, then further ones behind annotated frames.
+
+    At most `crossings` annotated frames are crossed, only those in `crossable`.  A leg that crosses is never cut short.
+    Only frames that `within` accepts are visited; where one is left out, nothing behind the leg is visited.
+    """
+    legs: list[Leg] = []
+    start = now
+    for left in range(crossings, -1, -1):
+        other = neighbouring_annotations(annotated_frames, start)[side == "forward"]
+        crossed = other if left and other in crossable else None
+        span = frame_range(annotated_frames, start, num_frames, proportion=proportion if crossed is None else 1.0)
+        frames = span.backward if side == "backward" else span.forward
+        kept = tuple(f for f in frames if within(f))
+        if crossed is not None and (len(kept) < len(frames) or not within(crossed)):
+            crossed = None
+        legs.append(Leg(start, kept, crossed))
+        if crossed is None:
+            break
+        start = crossed
+    return tuple(legs)
 
 
 def blending_weight(annotated_frames: Sequence[int], now: int, frame: int) -> float:

@@ -15,7 +15,7 @@ The network is shared by any number of sessions and never changed by them.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -31,13 +31,16 @@ from libs.geometry import Geometry
 from libs.guidance import INTERACTIVE, PUBLISHED, GuidanceOptions
 from libs.interactions import FrameAnnotation
 from libs.prefetch import Prefetcher
-from libs.ranges import Direction, FrameRange, blending_weight, frame_range, select_memory
+from libs.ranges import Direction, Leg, blending_weight, round_legs, select_memory
 from libs.scribble_maps import interaction_planes, mask_core_planes
 from libs.session import MemoryRecord, Round, Session, rows_of
 from libs.storage import Prediction, StorageFormat
 from libs.trail import Trail
-from networks.interface import FrameFeatures, GuidedNetwork, Propagation, aggregate
+from networks.interface import FrameFeatures, GuidedNetwork, Interaction, MemoryEntry, Propagation, aggregate
 
+# Seven real sequences, J of rounds 1 to 3: .705 .755 .784 without second opinions and crossings, .748 .791 .810 with.
+SECOND_OPINIONS = 2
+CROSSINGS = 1  # going through all of them wins .003 more, but then every round visits the whole video
 PASSED_FRAMES = 1  # more of them win nothing, and each costs as much as an annotated frame
 IMPORTED_MASK_LOGIT = 12.0  # sigmoid(12) = 1 - 6e-6: an imported mask is certain
 
@@ -51,6 +54,9 @@ class SegmenterOptions:
     memory_limit: int = 3  # annotated frames that a frame reads at most: the first and the nearest; 0 = all
     passed_frames: int = 0  # propagated frames of the same direction that a frame reads besides; published: none
     passed_every: int = 2  # every how-many-th frame joins them
+    second_opinions: int = 0  # times that the first annotated frame is judged again from around; published: none
+    surroundings: int = 8  # frames to each side that are segmented for a second opinion
+    crossings: int = 0  # annotated frames that a round judges again and goes on behind, to each side; published: none
     repeat_memory: bool = True  # a frame annotated twice is in the memory twice (published); False: the latest only
     wrap_scribbles: bool = False  # the published fault that draws border scribbles at the far border (section 2)
     short_side: int | None = None  # working size: length of the shorter side in pixels; None = the video's own
@@ -71,7 +77,11 @@ class SegmenterOptions:
         A network with a working size of its own gets that, and none of the published faults (spec section 6): a frame
         annotated again replaces its memory, and guidance proposes frames that were not annotated yet.
         """
-        options = cls(passed_frames=PASSED_FRAMES if network.remembers_passed else 0)
+        options = cls()
+        if network.remembers_passed:
+            options = replace(
+                options, passed_frames=PASSED_FRAMES, second_opinions=SECOND_OPINIONS, crossings=CROSSINGS
+            )
         if network.preferred_short_side is not None:
             options = replace(
                 options, short_side=network.preferred_short_side, repeat_memory=False, guidance=INTERACTIVE
@@ -95,6 +105,21 @@ class FrameResult:
     probabilities: Tensor  # (1 + O) x H x W at the padded size, blended; with gradients only when training
     propagation: Propagation | None = None  # the network's own output, only when training
     interaction_logit: Tensor | None = None  # O x 1 x H x W of the interaction branch, only when training
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What `propagate` is going to do."""
+
+    now: int  # the frame annotated last
+    sides: tuple[tuple[Direction, tuple[Leg, ...]], ...]
+    around: tuple[tuple[Direction, Leg], ...]  # the surroundings of `now`, for a second opinion
+    opinions: int  # that are still to be asked for
+
+    @property
+    def visits(self) -> tuple[int, ...]:
+        once = [*(frame for _, leg in self.around for frame in leg.frames), self.now]
+        return (*(once * self.opinions), *(frame for _, legs in self.sides for leg in legs for frame in leg.visits))
 
 
 class Segmenter:
@@ -179,6 +204,7 @@ class Segmenter:
             if type(kept) is Prediction and kept.format != self.options.storage:
                 state.predictions[earlier] = Prediction.pack(kept.unpack(), kept.object_ids, self.options.storage)
         state.base_predictions = dict(state.predictions)
+        state.opinions = 0
         state.rounds.append(Round(len(state.rounds) + 1, annotation, session.object_ids))
         if not self.options.repeat_memory:
             state.memory = [m for m in state.memory if m.frame != annotation.frame]
@@ -201,19 +227,12 @@ class Segmenter:
         direction: Literal["both", "backward", "forward"] = "both",
         first: int | None = None,
         last: int | None = None,
-    ) -> FrameRange:
-        """The frames that `propagate` will visit with the same arguments, in order, for progress displays."""
-        annotated = session.annotated_frames
-        if not annotated or not session.state.memory:
-            raise UserError("nothing is annotated yet: scribble on a frame before propagating.")
-        span = frame_range(annotated, annotated[-1], len(session.frames), proportion=self.options.range_proportion)
+    ) -> tuple[int, ...]:
+        """The frames that `propagate` will visit with the same arguments, in order, for progress displays.
 
-        def keep(frames: tuple[int, ...], side: str) -> tuple[int, ...]:
-            if direction not in ("both", side):
-                return ()
-            return tuple(f for f in frames if (first is None or f >= first) and (last is None or f <= last))
-
-        return FrameRange(keep(span.backward, "backward"), keep(span.forward, "forward"))
+        With second opinions some are visited, and yielded, more than once.
+        """
+        return self._plan(session, direction, first, last).visits
 
     def propagate(
         self,
@@ -230,32 +249,123 @@ class Segmenter:
         consistent session, and propagating again continues the same round (the blending starts from what the earlier
         rounds left, not from what this one did).  `first` and `last` limit the frames visited, both included.
         `start`, for training, is the result of `annotate`: its tensors then carry gradients into the first step.
+
+        With `second_opinions` a first round over the whole video begins around the annotated frame: some frames to each
+        side are segmented, the annotated frame is segmented from those alone, and its strokes correct that mask.  With
+        `crossings` the round does the same with the annotated frames that it reaches, and goes on behind them.
         """
-        span = self.frames_to_visit(session, direction=direction, first=first, last=last)
-        annotated_frame = session.annotated_frames[-1]
-        order = (*span.backward, *span.forward)
-        session.features.plan(order)
+        plan = self._plan(session, direction, first, last)
+        session.features.plan(plan.visits)
         with Prefetcher(
             lambda frame: self._input(session, frame),
-            order,
+            plan.visits,
             ahead=self.options.frames_ahead,
             needed=lambda frame: frame not in session.features,
         ) as reader:
-            for side, frames in (("backward", span.backward), ("forward", span.forward)):
-                if not frames:
-                    continue
-                probabilities = session.padded_probabilities(annotated_frame) if start is None else start.probabilities
-                foreground = probabilities[1:, None].to(self.device)  # O x 1 x H x W
-                trail = Trail(self.options.passed_frames, self.options.passed_every)
-                with self.computing():
-                    beside = self.features(session, annotated_frame)
-                for frame in frames:
-                    # The context is left before every yield: the caller's code must not run under our autograd mode.
-                    with self.computing():
-                        query = self.features(session, frame, reader.take)
-                        result = self._propagated_frame(session, frame, query, beside, foreground, side, trail)
-                    foreground, beside = result.probabilities[1:, None], query
-                    yield result
+            for _ in range(plan.opinions):
+                yield from self._second_opinion(session, plan, reader)
+            memory = list(session.state.memory)  # annotated frames that are judged again are replaced in here
+            for side, legs in plan.sides:
+                foreground = None if start is None else start.probabilities[1:, None].to(self.device)
+                for leg in legs:
+                    walk = self._walk(session, leg, side, memory, reader, foreground)
+                    foreground = yield from walk
+                    if leg.crossed is not None:
+                        beside = leg.frames[-1] if leg.frames else leg.start
+                        with self.computing():
+                            result = self._judged_again(session, leg.crossed, [(beside, foreground)], memory)
+                        foreground = result.probabilities[1:, None]
+                        yield result
+            # Only now: if the caller stops before, the next call starts from the same memory as this one did.
+            session.state.memory = memory
+
+    # ---- the way of a round --------------------------------------------------------------------------------------
+
+    def _plan(self, session: Session, direction: str, first: int | None, last: int | None) -> _Plan:
+        annotated, state, options = session.annotated_frames, session.state, self.options
+        if not annotated or not state.memory:
+            raise UserError("nothing is annotated yet: scribble on a frame before propagating.")
+        now, count = annotated[-1], len(session.frames)
+
+        def within(frame: int) -> bool:
+            return (first is None or frame >= first) and (last is None or frame <= last)
+
+        crossable = self._open_to_opinions(session)
+        sides = tuple(
+            (
+                side,
+                round_legs(
+                    annotated,
+                    now,
+                    count,
+                    side,
+                    proportion=options.range_proportion,
+                    crossings=options.crossings if now in crossable else 0,
+                    crossable=crossable,
+                    within=within,
+                ),
+            )
+            for side in ("backward", "forward")
+            if direction in ("both", side)
+        )
+        whole = direction == "both" and first is None and last is None
+        around = tuple((side, Leg(now, legs[0].frames[: options.surroundings])) for side, legs in sides)
+        # A side that is too short to remember any of its frames has no opinion.
+        around = tuple((side, leg) for side, leg in around if len(leg.frames) >= options.passed_every)
+        asked = whole and len(annotated) == 1 and now in crossable and around and options.passed_frames > 0
+        return _Plan(now, sides, around, options.second_opinions - state.opinions if asked else 0)
+
+    def _open_to_opinions(self, session: Session) -> set[int]:
+        """Annotated frames that may be judged again: with strokes on them and no finished mask, for all objects."""
+        finished = {r.annotation.frame for r in session.rounds if r.annotation.mask is not None}
+        return {m.frame for m in session.state.memory if m.object_ids == session.object_ids} - finished
+
+    def _second_opinion(self, session: Session, plan: _Plan, reader: Prefetcher) -> Iterator[FrameResult]:
+        """Judge the annotated frame again by what the frames around it make of it."""
+        state = session.state
+        sides, passed = [], []
+        for side, leg in plan.around:
+            trail = Trail(self.options.passed_frames, self.options.passed_every)
+            first = None
+            for result in self._walk(session, leg, side, state.memory, reader, trail=trail):
+                first = result if first is None else first
+                yield result
+            sides.append((leg.frames[0], first.probabilities[1:, None]))
+            passed += trail.entries(session.object_ids)
+        with self.computing():
+            result = self._judged_again(session, plan.now, sides, state.memory, passed)
+        state.opinions += 1
+        yield result
+
+    def _walk(
+        self,
+        session: Session,
+        leg: Leg,
+        side: Direction,
+        memory: Sequence[MemoryRecord],
+        reader: Prefetcher,
+        foreground: Tensor | None = None,
+        *,
+        trail: Trail | None = None,
+    ) -> Generator[FrameResult, None, Tensor]:
+        """Propagate along a leg and return the last frame's foreground, O x 1 x H x W.
+
+        `foreground` is that of the leg's start; by default the session's.
+        """
+        trail = trail or Trail(self.options.passed_frames, self.options.passed_every)
+        if foreground is None:
+            foreground = session.padded_probabilities(leg.start)[1:, None].to(self.device)  # O x 1 x H x W
+        if leg.frames:
+            with self.computing():
+                beside = self.features(session, leg.start)
+        for frame in leg.frames:
+            # The context is left before every yield: the caller's code must not run under our autograd mode.
+            with self.computing():
+                query = self.features(session, frame, reader.take)
+                result = self._propagated_frame(session, frame, query, beside, foreground, side, trail, leg, memory)
+            foreground, beside = result.probabilities[1:, None], query
+            yield result
+        return foreground
 
     # ---- inside a round ------------------------------------------------------------------------------------------
 
@@ -291,18 +401,62 @@ class Segmenter:
         interaction = self.network.interact(self.image(session, frame), features, planes)
         if imported:
             interaction = replace(interaction, mask_logit=(planes[:, :1] * 2 - 1) * IMPORTED_MASK_LOGIT)
-        entry = self.network.memorise(features, interaction)
-        # Only this round's annotation counts here, and the frame is its own neighbour (spec section 4).
-        output = self.network.propagate(features, features, interaction.foreground, [entry])
+        entry, output, probabilities = self._settled(features, interaction)
         if imported:
             objects = planes[:, 0]  # O x H x W, 0 or 1
             probabilities = torch.cat([1 - objects.sum(dim=0, keepdim=True), objects])
-        else:
-            probabilities = aggregate(output.foreground)
         result = self._result(frame, "annotated", output, probabilities)
         if self.options.training:
             result = replace(result, interaction_logit=interaction.mask_logit)
         return result, MemoryRecord(frame, ids, entry), probabilities
+
+    def _settled(self, features: FrameFeatures, interaction: Interaction) -> tuple[MemoryEntry, Propagation, Tensor]:
+        """What the interaction comes to: memory, the network's output, probabilities (1 + O) x H x W."""
+        entry = self.network.memorise(features, interaction)
+        # Only this round's annotation counts here, and the frame is its own neighbour (spec section 4).
+        output = self.network.propagate(features, features, interaction.foreground, [entry])
+        return entry, output, aggregate(output.foreground)
+
+    def _judged_again(
+        self,
+        session: Session,
+        frame: int,
+        neighbours: Sequence[tuple[int, Tensor]],
+        memory: list[MemoryRecord],
+        passed: Sequence[MemoryEntry] = (),
+    ) -> FrameResult:
+        """Segment an annotated frame from others alone, then correct that by the frame's own strokes.
+
+        `neighbours` are frames beside it with their foregrounds, O x 1 x H x W; `passed` are propagated frames to read
+        besides the other annotated ones of `memory`, in which the frame's own record is replaced.
+        """
+        features, ids, geometry = self.features(session, frame), session.object_ids, session.geometry
+        others = [record for record in memory if record.frame != frame]
+        order = select_memory([r.frame for r in others], frame, limit=self.options.memory_limit)
+        # In a first round there is no other annotated frame, and all objects are asked for together.
+        chosen = [others[position] for position in order]
+        groups = self._object_groups(session, chosen) if chosen else [(list(range(len(ids))), [])]
+        opinions = []
+        for beside, foreground in neighbours:
+            outputs = []
+            for rows, records in groups:
+                entries = [*(rows_of(r, [ids[row] for row in rows]) for r in records), *passed]
+                neighbour = self.features(session, beside)
+                outputs.append((rows, self.network.propagate(features, neighbour, foreground[rows], entries)))
+            opinions.append(aggregate(_merge(outputs, foreground).foreground))
+        opinion = geometry.crop(torch.stack(opinions).mean(0)).argmax(dim=0).cpu().numpy()  # h x w
+        given = [r.annotation for r in session.state.rounds if r.annotation.frame == frame]
+        planes = self._stroke_planes(session, given, np.array([0, *ids], np.uint8)[opinion], ids)
+        planes = torch.from_numpy(geometry.pad(planes)).to(self.device)  # O x 3 x H x W
+        interaction = self.network.interact(self.image(session, frame), features, planes)
+        entry, output, probabilities = self._settled(features, interaction)
+        memory[:] = [MemoryRecord(frame, ids, entry) if record.frame == frame else record for record in memory]
+        result = self._result(frame, "annotated", output, probabilities)
+        latest = frame == session.annotated_frames[-1]
+        storage = "float32" if latest else self.options.storage
+        session.state.predictions[frame] = Prediction.pack(probabilities, ids, storage)
+        session.state.scores[frame] = result.score
+        return result
 
     def _planes(self, session: Session, annotation: FrameAnnotation) -> np.ndarray:
         """Interaction planes of the annotated frame at the working size: float32 O x 3 x h x w."""
@@ -316,12 +470,18 @@ class Segmenter:
             known = session.state.predictions[frame].object_ids
         if mask is not None:
             previous, known = mask, session.object_ids
+        return self._stroke_planes(session, [*earlier, annotation], previous, known)
+
+    def _stroke_planes(
+        self, session: Session, given: Sequence[FrameAnnotation], previous: np.ndarray | None, known: Sequence[int]
+    ) -> np.ndarray:
+        """Planes of all that was given on a frame, with `previous` (h x w of ids) as the mask before."""
         return interaction_planes(
-            [*earlier, annotation],
+            given,
             session.object_ids,
             previous,
-            geometry.working_height,
-            geometry.working_width,
+            session.geometry.working_height,
+            session.geometry.working_width,
             known=known,
             wrap=self.options.wrap_scribbles,
             negatives_everywhere=self.network.negatives_everywhere,
@@ -336,11 +496,13 @@ class Segmenter:
         foreground: Tensor,
         side: Direction,
         trail: Trail,
+        leg: Leg,
+        memory: Sequence[MemoryRecord],
     ) -> FrameResult:
         """`query` are the frame's features; `beside` and `foreground` (O x 1 x H x W) are the neighbour's."""
         outputs: list[tuple[list[int], Propagation]] = []
         groups = []
-        for rows, records in self._object_groups(session):
+        for rows, records in self._object_groups(session, memory):
             order = select_memory([r.frame for r in records], frame, limit=self.options.memory_limit)
             groups.append((rows, [records[position] for position in order]))
         readings = self._readings(session, frame, query, [record for _, records in groups for record in records])
@@ -350,9 +512,12 @@ class Segmenter:
             outputs.append((rows, self.network.propagate(query, beside, foreground[rows], entries)))
         output = _merge(outputs, foreground)
         probabilities = aggregate(output.foreground)
-        annotated, now = session.annotated_frames, session.annotated_frames[-1]
         old = session.state.base_predictions.get(frame)
-        weight = blending_weight(annotated, now, frame) if self.options.blend and old is not None else 1.0
+        weight = (
+            blending_weight(session.annotated_frames, leg.start, frame)
+            if self.options.blend and old is not None
+            else 1.0
+        )
         if weight < 1:
             before = old.unpack(session.object_ids).to(self.device)
             probabilities = weight * probabilities + (1 - weight) * before
@@ -376,7 +541,9 @@ class Segmenter:
         )
         return {id(record): replace(record, entry=entry) for record, entry in zip(records, entries, strict=True)}
 
-    def _object_groups(self, session: Session) -> list[tuple[list[int], list[MemoryRecord]]]:
+    def _object_groups(
+        self, session: Session, memory: Sequence[MemoryRecord]
+    ) -> list[tuple[list[int], list[MemoryRecord]]]:
         """Objects (as rows) that share the same annotated frames, with those frames in order of annotation.
 
         There is one group unless objects were added after the first round: a new object reads only the frames that
@@ -384,9 +551,9 @@ class Segmenter:
         """
         groups: dict[tuple[int, ...], list[int]] = {}
         for row, object_id in enumerate(session.object_ids):
-            key = tuple(i for i, m in enumerate(session.state.memory) if object_id in m.object_ids)
+            key = tuple(i for i, m in enumerate(memory) if object_id in m.object_ids)
             groups.setdefault(key, []).append(row)
-        return [(rows, [session.state.memory[i] for i in key]) for key, rows in groups.items() if key]
+        return [(rows, [memory[i] for i in key]) for key, rows in groups.items() if key]
 
     def _result(
         self, frame: int, direction: Direction | Literal["annotated"], output: Propagation, probabilities: Tensor

@@ -55,6 +55,7 @@ class SessionState:
     predictions: dict[int, Prediction] = field(default_factory=dict)
     base_predictions: dict[int, Prediction] = field(default_factory=dict)  # as they were before the latest round
     scores: dict[int, float] = field(default_factory=dict)
+    opinions: int = 0  # how often the latest annotated frame was judged again by what its surroundings make of it
 
     def copy(self) -> SessionState:
         """A shallow copy: costs a few pointers a frame, and neither side sees the other's changes."""
@@ -65,6 +66,7 @@ class SessionState:
             dict(self.predictions),
             dict(self.base_predictions),
             dict(self.scores),
+            self.opinions,
         )
 
 
@@ -243,6 +245,7 @@ class Session:
             "base_predictions": {f: table[id(p)] for f, p in state.base_predictions.items()},
             "packed": [{"object_ids": list(p.object_ids), "size": list(p.size), "format": p.format} for p in packed],
             "scores": {f: s.hex() for f, s in state.scores.items()},
+            "opinions": state.opinions,
         }
         content = {
             "header": json.dumps(header),
@@ -287,6 +290,7 @@ class Session:
             predictions={int(f): packed[i] for f, i in header["predictions"].items()},
             base_predictions={int(f): packed[i] for f, i in header["base_predictions"].items()},
             scores={int(f): float.fromhex(s) for f, s in header["scores"].items()},
+            opinions=header.get("opinions", 0),  # files of earlier versions lack it
         )
 
 

@@ -219,10 +219,11 @@ class Application:
         def work(job: Job, controller: Controller) -> Payload:
             def report(progress: Progress) -> None:
                 job.done, job.total = progress.done, progress.total
-                if progress.done == 0:
+                begins = progress.done == 0
+                if begins:
                     job.started = time.monotonic()
                 self.hub.publish("progress", job=job.describe(), **asdict(progress))
-                if progress.direction == "annotated":
+                if begins:
                     self._changed()  # the frame's marks are a round now
 
             if self.study is None:

@@ -282,13 +282,13 @@ class Controller:
         return True
 
     def _visits(self, options: RunOptions) -> list[int]:
-        span = self.segmenter.frames_to_visit(self.session, **vars(options))
-        return [*span.backward, *span.forward]
+        return list(self.segmenter.frames_to_visit(self.session, **vars(options)))
 
     def _propagate(
         self, options: RunOptions, report: Callable[[Progress], None], cancelled: Callable[[], bool]
     ) -> bool:
-        before, total, done, stopped = self.session.snapshot(), len(self._visits(options)), 0, False
+        before, visits, done, stopped = self.session.snapshot(), self._visits(options), 0, False
+        total = len(visits)  # a frame that is visited twice counts twice
         frames = self.segmenter.propagate(self.session, **vars(options))
         try:
             for result in frames:
@@ -304,8 +304,8 @@ class Controller:
         finally:
             frames.close()
             if done:
-                how = "" if done == total else f" of {total} (stopped)"
-                self._commit(f"Propagation, {done}{how} frames", self._latest_frame())
+                how = "" if done == total else f" of {len(set(visits))} (stopped)"
+                self._commit(f"Propagation, {len(set(visits[:done]))}{how} frames", self._latest_frame())
         return not stopped
 
     def _protected(self, frame: int, before: SessionState) -> Prediction:

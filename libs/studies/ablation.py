@@ -42,6 +42,8 @@ class OneByOne(nn.Module):
         if isinstance(self.transfer, GlobalTransfer):
             (memory,) = rest
             passed = [entry for entry in memory if entry.passed]
+            if len(passed) == len(memory):  # a second opinion in the first round: there is nothing to choose between
+                return self.transfer(query, memory)
             answers = [self.transfer(query, [entry, *passed]) for entry in memory if not entry.passed]
             sure = [float(a.frame_reliability[0].detach().mean()) for a in answers]
         else:
@@ -138,11 +140,22 @@ def without_local(network: CompactGIS) -> WithoutLocal:
 
 
 class WithoutTrail(Segmenter):
-    """Each frame reads annotated frames only, none of those that were just passed."""
+    """Each frame reads annotated frames only, none of those that were just passed.
+
+    The second opinion of a first round reads nothing else, so it goes with them.
+    """
 
     def __init__(self, network: GuidedNetwork, **rest: Any):
         super().__init__(network, **rest)
         self.options = replace(self.options, passed_frames=0)
+
+
+class WithoutOpinions(Segmenter):
+    """The published way of a round: an annotated frame stays as it is, and no round goes on behind another one."""
+
+    def __init__(self, network: GuidedNetwork, **rest: Any):
+        super().__init__(network, **rest)
+        self.options = replace(self.options, second_opinions=0, crossings=0)
 
 
 class NearestMemory(Segmenter):
@@ -152,8 +165,14 @@ class NearestMemory(Segmenter):
         self._query = frame
         return super()._propagated_frame(session, frame, *rest)
 
-    def _object_groups(self, session: Session) -> list[tuple[list[int], list[MemoryRecord]]]:
-        groups = super()._object_groups(session)
+    def _judged_again(self, session: Session, frame: int, *rest: Any) -> Any:
+        self._query = frame
+        return super()._judged_again(session, frame, *rest)
+
+    def _object_groups(
+        self, session: Session, memory: Sequence[MemoryRecord]
+    ) -> list[tuple[list[int], list[MemoryRecord]]]:
+        groups = super()._object_groups(session, memory)
         return [
             (rows, [min(reversed(records), key=lambda record: abs(record.frame - self._query))])
             for rows, records in groups

@@ -12,13 +12,14 @@ from torch import nn
 
 from libs.baselines.grabcut_flow import GrabCutFlow
 from libs.baselines.label_propagation import LabelPropagation, PropagationSettings
-from libs.segmenter import Segmenter
+from libs.segmenter import CROSSINGS, SECOND_OPINIONS, Segmenter
 from libs.studies import ablation
 from networks.compact.network import CompactGIS
 from networks.interface import GuidedNetwork
 
 NETWORK = "network"
 Build = Callable[[GuidedNetwork], Segmenter]
+ROUNDS = f"{SECOND_OPINIONS} second opinions, {CROSSINGS} crossings"  # what the network's rounds consist of besides
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,14 @@ def _ablated(
     compact_only: bool = False,
 ) -> Method:
     return Method(
-        name, title, _of(change, kind), lambda n: n, shares_first_round, shares_features=True, compact_only=compact_only
+        name,
+        title,
+        _of(change, kind),
+        lambda n: n,
+        shares_first_round,
+        shares_features=True,
+        compact_only=compact_only,
+        settings=ROUNDS,
     )
 
 
@@ -77,7 +85,7 @@ def _label_propagation(network: GuidedNetwork) -> Segmenter:
     return Segmenter(LabelPropagation(backbone), device=next(backbone.parameters()).device)
 
 
-FULL = Method(NETWORK, "R-attention (the network)", _of(None), lambda n: n, shares_features=True)
+FULL = Method(NETWORK, "R-attention (the network)", _of(None), lambda n: n, shares_features=True, settings=ROUNDS)
 
 ABLATIONS = (
     _ablated(
@@ -94,6 +102,14 @@ ABLATIONS = (
         "without memory of frames just passed",
         None,
         ablation.WithoutTrail,
+        shares_first_round=False,
+        compact_only=True,
+    ),
+    _ablated(
+        "no-opinions",
+        "annotated frames are never judged again",
+        None,
+        ablation.WithoutOpinions,
         shares_first_round=False,
         compact_only=True,
     ),

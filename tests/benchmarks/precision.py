@@ -66,9 +66,7 @@ def run_precision(*, frames: int | None = None) -> Iterator[Precision]:
             if passed < 2:
                 session = segmenter.open(sequence.frames(), object_ids=sequence.object_ids)
                 segmenter.annotate(session, annotation)
-            count = len(segmenter.frames_to_visit(session, last=last).backward) + len(
-                segmenter.frames_to_visit(session, last=last).forward
-            )
+            count = len(segmenter.frames_to_visit(session, last=last))
             with Stopwatch() as watch:
                 for _ in segmenter.propagate(session, last=last):
                     pass

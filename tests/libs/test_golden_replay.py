@@ -57,8 +57,9 @@ def replay(network, configuration, sequence, num_rounds):
         drawn = segmenter._planes(session, annotation)
         np.testing.assert_allclose(drawn[:, 1:], planes[index], atol=1e-6)
         segmenter.annotate(session, annotation)
-        span = segmenter.frames_to_visit(session)
-        assert [frame, *span.backward, frame, *span.forward] == expected["prop_list"]
+        visits = segmenter.frames_to_visit(session)
+        backward, forward = [f for f in visits if f < frame], [f for f in visits if f > frame]
+        assert [frame, *backward, frame, *forward] == expected["prop_list"] and visits == (*backward, *forward)
         for _ in segmenter.propagate(session):
             pass
         assert (session.masks() != masks[index]).sum() <= 8

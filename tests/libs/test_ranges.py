@@ -2,7 +2,7 @@
 
 import pytest
 
-from libs.ranges import blending_weight, frame_range, neighbouring_annotations, select_memory
+from libs.ranges import Leg, blending_weight, frame_range, neighbouring_annotations, round_legs, select_memory
 from tests.golden import golden_json
 
 UTILS = golden_json("utils.json")
@@ -44,3 +44,31 @@ def test_memory_is_the_first_and_the_two_nearest():
     assert select_memory([10, 3, 25, 17, 21], 20) == [0, 4, 3]
     assert select_memory([4, 8, 2, 8, 6], 5) == [0, 4, 1]  # 8 and 2 tie at distance 3: the earlier annotated first
     assert select_memory([4, 8, 2, 8, 6], 5, limit=0) == [0, 1, 2, 3, 4]
+
+
+def test_without_crossings_a_round_is_the_published_range():
+    for case in UTILS["prop_list"]:
+        now, rest = case["now"], {"num_frames": case["num_frames"], "proportion": case["proportion"]}
+        span = frame_range(case["annotated"], now, **rest)
+        for side, frames in (("backward", span.backward), ("forward", span.forward)):
+            assert round_legs(case["annotated"], now, side=side, crossable={*range(999)}, **rest) == (Leg(now, frames),)
+
+
+def test_a_round_goes_on_behind_annotated_frames():
+    annotated = [2, 5, 9, 7]
+    legs = round_legs(annotated, 7, 12, "forward", crossings=1, crossable={2, 5, 9})
+    assert legs == (Leg(7, (8,), 9), Leg(9, (10, 11))) and legs[0].visits == (8, 9)
+    assert round_legs(annotated, 7, 12, "backward", crossings=1, crossable={2, 5}) == (Leg(7, (6,), 5), Leg(5, (4, 3)))
+    far = round_legs(annotated, 7, 12, "backward", crossings=9, crossable={2, 5})
+    assert far == (Leg(7, (6,), 5), Leg(5, (4, 3), 2), Leg(2, (1, 0)))
+    assert round_legs(annotated, 7, 12, "backward", crossings=9, crossable={2}) == (Leg(7, (6,)),)
+
+
+def test_a_leg_that_crosses_is_not_cut_and_limits_end_the_round():
+    whole = round_legs([0, 100], 100, 150, "backward", proportion=0.5, crossings=1, crossable={0})
+    assert whole == (Leg(100, tuple(range(99, 0, -1)), 0), Leg(0, ()))
+    assert len(round_legs([0, 100], 100, 150, "backward", proportion=0.5)[0].frames) == 50
+    for first in (3, 1):  # a frame of the leg is left out, then the annotated frame itself
+        legs = round_legs([0, 5], 5, 9, "backward", crossings=1, crossable={0}, within=lambda f, low=first: f >= low)
+        assert legs == (Leg(5, tuple(range(4, first - 1, -1))),)
+    assert round_legs([4, 5], 5, 6, "backward", crossings=1, crossable={4}) == (Leg(5, (), 4), Leg(4, (3, 2, 1, 0)))
