@@ -411,9 +411,9 @@ def test_the_command_plays_resumes_and_writes_one_page(tmp_path, compact, capsys
         assert text in page
     assert not re.search(r"""(src|href)=["']https?:""", page) and str(tmp_path) not in page and str(GOLDEN) not in page
     found = json.loads((out / "summary.json").read_text())
-    assert found[0]["dataset"] == "gold" and len(found[0]["attention"]) == 7 and len(found[0]["baselines"]) == 6
+    assert found[0]["dataset"] == "gold" and len(found[0]["attention"]) == 8 and len(found[0]["baselines"]) == 6
     assert found[0]["guidance"]["random"]["seeds"] == 2
-    assert len((out / "rounds.csv").read_text().splitlines()) == 1 + 5 + 6 + 4  # network, ablations, baselines
+    assert len((out / "rounds.csv").read_text().splitlines()) == 1 + 5 + 7 + 4  # network, ablations, baselines
     capsys.readouterr()
     assert command.main([*argv, "--page-only"]) == 0
     assert command.main(argv) == 0
