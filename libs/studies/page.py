@@ -99,8 +99,9 @@ def _lead(about: About) -> str:
     return (
         '<p class="lead">Rounds of the light DAVIS loop: the framework\'s robot strokes the middle frame of an empty '
         "prediction, then corrects one frame a round; J and F of all frames, at the size that the network works at. "
-        "wo_RS: the robot corrects the truly worst frame (it sees the truth). RS1, RS4: it goes where the R-score is "
-        "lowest; of RS4's four proposals it takes the truly worst. Area: the mean height of the curve over rounds.</p>"
+        "wo_RS: the robot corrects the truly worst frame (it sees the truth). RS1, RS4: it goes where "
+        "guidance sends it (to doubt, 1 - R-score, that no annotation is near); of RS4's four proposals it takes the "
+        "truly worst. Area: the mean height of the curve over rounds.</p>"
         f"<p>Weights: {escape(about.checkpoint)}. {escape(about.date)}.</p>"
         + "".join(f'<p class="note">{escape(note)}</p>' for note in about.notes)
     )

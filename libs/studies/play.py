@@ -90,7 +90,7 @@ def play(segmenter: Segmenter, start: Start, policy: Policy, *, rounds: int) -> 
     measure(masks)
     for _ in range(1, rounds):
         annotated = {r.frame for r in results}
-        frame = chooser.choose(results[-1].quality, results[-1].scores, annotated)
+        frame = chooser.choose(results[-1].quality, results[-1].scores, annotated, segmenter.options.guidance)
         outcome, empty = _play(segmenter, session, video, frame, masks[frame])
         masks = outcome.masks
         results.append(_result(frame, empty, outcome, measure))

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dataset_torch.errors import UserError
-from libs.guidance import GuidanceOptions, recommend
+from libs.guidance import INTERACTIVE, GuidanceOptions, recommend
 
 ORACLE = "wo_RS"
 GUIDED = ("RS1", "RS4")
-NOT_AGAIN = GuidanceOptions(exclude_annotated=True)
 
 
 @dataclass(frozen=True)
 class Policy:
-    """`wo_RS`: the truly worst frame.  `RS1`: the frame of lowest R-score.  `RS4`: the truly worst of four proposals.
+    """`wo_RS`: the truly worst frame.  `RS1`: what guidance proposes first.  `RS4`: the truly worst of four proposals.
     `random-N`: any frame, seed N.  `random4-N`: the truly worst of four frames by chance, the fair rival of RS4.
 
     None of them goes to a frame that was annotated already, while others are left (the framework's rule for its robot).
@@ -45,12 +44,20 @@ class Chooser:
         # Another seed on each video, or chance would look at the same places everywhere.
         self._generator = np.random.default_rng([int(seed or 0), zlib.crc32(video.encode())])
 
-    def choose(self, quality: np.ndarray, scores: np.ndarray, annotated: Collection[int]) -> int:
+    def choose(
+        self,
+        quality: np.ndarray,
+        scores: np.ndarray,
+        annotated: Collection[int],
+        guidance: GuidanceOptions = INTERACTIVE,
+    ) -> int:
         """The next frame, from the truth's `quality` (F, mean J&F) and the R-`scores` (F, nan = not scored)."""
         free = [f for f in range(len(quality)) if f not in annotated] or list(range(len(quality)))
         candidates = free
         if self.kind in GUIDED:
-            candidates = recommend(self.kind, scores, options=NOT_AGAIN, annotated_frames=annotated)
+            candidates = recommend(
+                self.kind, scores, options=replace(guidance, exclude_annotated=True), annotated_frames=annotated
+            )
         elif self.kind == "random":
             candidates = [int(self._generator.choice(free))]
         elif self.kind == "random4":

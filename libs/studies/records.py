@@ -22,7 +22,7 @@ class RunKey:
 
     method: str
     policy: str
-    identity: str  # digest of the weights
+    identity: str  # digest of weights, settings and, where guided, the rule of guidance
     protocol: str  # frames, size and number of rounds
 
     @property

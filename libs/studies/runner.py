@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from libs.guidance import INTERACTIVE
 from libs.segmenter import Segmenter
 from libs.session import Session
 from libs.studies.data import StudyVideo, VideoPlan
@@ -69,7 +71,10 @@ class Runner:
         method = task.method
         if method.name not in self._identities:
             self._identities[method.name] = method.identity(self.network)
-        return RunKey(method.name, task.policy.name, self._identities[method.name], protocol_of(plan, self.rounds))
+        identity = self._identities[method.name]
+        if task.policy.name in GUIDED:
+            identity += f"-{zlib.crc32(repr(INTERACTIVE).encode()):08x}"
+        return RunKey(method.name, task.policy.name, identity, protocol_of(plan, self.rounds))
 
     def missing(self, plan: VideoPlan, tasks: Sequence[Task]) -> list[Task]:
         """The tasks that are not kept yet."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dataset_torch.errors import UserError
-from libs.guidance import INTERACTIVE, recommend, spread_lowest
+from libs.guidance import INTERACTIVE, GuidanceOptions, expected_help, recommend, spread_lowest
 from tests.golden import golden_json
 
 
@@ -39,3 +39,46 @@ def test_frames_without_a_score_come_first():
 
 def test_equal_scores_lower_frame_first():
     assert spread_lowest([0.5] * 5, 3) == [0, 1, 2]
+
+
+def help_by_hand(scores, annotated, reach):
+    """The definition, frame by frame."""
+    found = []
+    for f in range(len(scores)):
+        total = 0.0
+        for g, score in enumerate(scores):
+            distance = min((abs(g - a) for a in annotated), default=np.inf)
+            total += np.exp(-abs(f - g) / reach) * (1 - np.exp(-distance / reach)) * (1 - score)
+        found.append(total)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("annotated", [set(), {0}, {7, 2}, set(range(12))])
+@pytest.mark.parametrize("reach", [1.0, 2.5, 24.0])
+def test_expected_help_is_all_doubt_nearby_that_is_not_cared_for(annotated, reach):
+    scores = np.random.default_rng(3).random(12)
+    np.testing.assert_allclose(
+        expected_help(scores, annotated, reach), help_by_hand(scores, annotated, reach), rtol=1e-12, atol=1e-15
+    )
+
+
+def test_frames_without_a_score_are_all_doubt():
+    scores = [0.9, 0.9, float("nan"), 0.9]
+    np.testing.assert_allclose(expected_help(scores, set(), 1.0), expected_help([0.9, 0.9, 0, 0.9], set(), 1.0))
+
+
+def test_people_are_sent_where_most_doubt_is_not_cared_for():
+    # The lowest score is beside the annotated frame; a whole stretch further on is nearly as bad.
+    scores = np.full(30, 0.95)
+    scores[1], scores[18:25] = 0.1, 0.5
+    assert recommend("RS1", scores, options=INTERACTIVE, annotated_frames={0}) == [21]
+    alone = GuidanceOptions(exclude_annotated=True)
+    assert recommend("RS1", scores, options=alone, annotated_frames={0}) == [1]
+    four = recommend("RS4", scores, options=INTERACTIVE, annotated_frames={0})
+    assert len(four) == 4 and min(abs(a - b) for a in four for b in four if a != b) > 2
+
+
+def test_help_reaches_no_further_in_long_videos():
+    scores = np.full(5000, 0.9)
+    scores[4000:4020] = 0.2  # a short failure in a long video
+    assert recommend("RS1", scores, options=INTERACTIVE, annotated_frames={100}) == [4009]

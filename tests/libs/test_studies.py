@@ -13,6 +13,7 @@ import torch
 
 from dataset_torch.errors import UserError
 from libs.checkpoints import save_checkpoint
+from libs.guidance import INTERACTIVE, PUBLISHED
 from libs.segmenter import Segmenter, SegmenterOptions
 from libs.studies import __main__ as command
 from libs.studies import ablation, summary
@@ -97,8 +98,16 @@ SCORES = np.array([0.1, 0.9, 0.3, 0.2, 0.8, 0.7])
     ],
 )
 def test_policies_choose_by_truth_score_or_both(policy, annotated, expected):
-    chosen = Policy(policy).chooser("v").choose(QUALITY, SCORES, annotated)
+    chosen = Policy(policy).chooser("v").choose(QUALITY, SCORES, annotated, PUBLISHED)
     assert chosen == expected
+
+
+def test_policies_follow_the_rule_of_the_method_that_plays():
+    scores = np.array([0.1, 0.2, 0.9, 0.4, 0.3, 0.4])
+    for rule, expected in ((PUBLISHED, 1), (INTERACTIVE, 4)):  # frame 1 is beside the annotated one
+        assert Policy("RS1").chooser("v").choose(np.ones(6), scores, {0}, rule) == expected
+        # Whatever the rule, no frame comes twice while others are left.
+        assert Policy("RS1").chooser("v").choose(np.ones(6), scores, {0, 1, 2, 4, 5}, rule) == 3
 
 
 def test_random_policies_repeat_themselves_differ_by_seed_and_avoid_annotated_frames():

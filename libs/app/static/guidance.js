@@ -1,4 +1,4 @@
-// Where to look next: the frame with the lowest R-score, and four candidates.
+// Where to look next: the frame whose annotation should help most, and four candidates.
 
 import { paintThumbnail } from "./colours.js";
 import * as media from "./media.js";
