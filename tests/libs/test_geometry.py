@@ -27,6 +27,22 @@ def test_the_shorter_side_decides():
     assert (g.working_height, g.working_width) == (853, 480)
 
 
+def test_stretching_leaves_nothing_to_pad():
+    for size, expected in {
+        (240, 432): (288, 512),
+        (480, 854): (288, 512),
+        (854, 480): (512, 288),
+        (5, 5): (288, 288),
+    }.items():
+        g = Geometry.of(*size, short_side=288, stretch=True)
+        assert (g.working_height, g.working_width) == g.padded_size == expected
+        image = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+        assert g.to_input(image, (0, 0, 0), (1, 1, 1)).shape == (1, 3, *expected)
+        assert g.to_original(torch.rand(2, *expected)).shape == (2, *size)
+    assert Geometry.of(240, 432, short_side=288, stretch=True, multiple=8).padded_size == (288, 520)
+    assert Geometry.of(30, 41, stretch=True).padded_size == (32, 64)  # the video's own size is padded
+
+
 def test_input_is_reflected_and_normalised():
     g = Geometry.of(2, 32, multiple=4)
     image = np.zeros((2, 32, 3), np.uint8)

@@ -15,6 +15,7 @@ from dataset_torch.frames import ArrayFrames
 from libs.evaluation import run_round, segmenter_options
 from libs.interactions import FrameAnnotation, Scribble
 from libs.segmenter import CROSSINGS, SECOND_OPINIONS, Segmenter, SegmenterOptions
+from libs.storage import Prediction
 from networks.interface import FrameFeatures, Interaction, MemoryEntry, Propagation
 from tests.fakes import ColourMemory, ColourNetwork, squares_video
 from tests.libs.test_segmenter import annotation
@@ -122,18 +123,37 @@ def test_a_round_judges_the_annotated_frames_that_it_reaches() -> None:
     segmenter = make(crossings=1)
     frames, masks = squares_video(num_frames=10)
     session = segmenter.open(frames)
-    wrong = FrameAnnotation(3, (Scribble(1, np.array([[0.99, 0.99]])), Scribble(2, np.array([[0.01, 0.99]]))))
-    segmenter.annotate(session, wrong)
+    segmenter.annotate(session, annotation(3, masks))
     visits(segmenter, session)
+    # Something spoilt the frame's mask; what frame 6 sees there agrees with the strokes.
+    spoilt = torch.full_like(session.padded_probabilities(3), 0.01)
+    spoilt[0] = 0.98
+    session.state.predictions[3] = Prediction.pack(spoilt, session.object_ids, "float32")
     old = session.state.memory[0]
     segmenter.annotate(session, annotation(6, masks))
     segmenter.network.planes.clear()
     assert visits(segmenter, session) == [5, 4, 3, 2, 1, 0, 7, 8, 9]
     (planes,) = segmenter.network.planes
-    # Frame 3 as frame 6 sees it, corrected by the strokes of frame 3, which were on the background.
-    assert (planes[0, 0, :40, :56].numpy().astype(bool) >= (masks[3] == 1)).all()
+    # Frame 3 as frame 6 sees it, to be corrected by the strokes of frame 3.
+    np.testing.assert_array_equal(planes[0, 0, :40, :56].numpy().astype(bool), masks[3] == 1)
     assert session.state.memory[0] is not old and [m.frame for m in session.state.memory] == [3, 6]
-    assert session.state.memory[1].frame == 6 and session.annotated_frames == [3, 6]
+    np.testing.assert_array_equal(session.masks(), masks)
+
+
+def test_an_opinion_that_the_strokes_contradict_is_not_adopted() -> None:
+    segmenter = make(crossings=1)
+    frames, masks = squares_video(num_frames=10)
+    session = segmenter.open(frames)
+    corner = FrameAnnotation(3, (Scribble(1, np.array([[0.99, 0.99]])), Scribble(2, np.array([[0.01, 0.99]]))))
+    segmenter.annotate(session, corner)
+    visits(segmenter, session)
+    old, mask, score = session.state.memory[0], session.mask(3), session.scores[3]
+    segmenter.annotate(session, annotation(6, masks))
+    segmenter.network.planes.clear()
+    assert visits(segmenter, session) == [5, 4, 3, 2, 1, 0, 7, 8, 9]
+    assert len(segmenter.network.planes) == 1, "it was asked for"
+    assert session.state.memory[0] is old and session.scores[3] == score
+    np.testing.assert_array_equal(session.mask(3), mask)
 
 
 class Impressionable(Remembering):
