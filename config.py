@@ -38,7 +38,7 @@ class Config:
     # Network
     checkpoint: str = "compact"  # compact (shipped), davis, youtube (published; see checkpoints/README.md), or a path
     device: str = "auto"  # auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1, mps
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # arithmetic of the network
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # float32, parts in bfloat16 if the CPU can
     threads: int = 0  # CPU threads; 0 = as many as there are cores
     flex_attention: bool = False  # published network: the transfer through PyTorch's flex attention, for CUDA
     compile: bool = False  # let torch.compile make code for the network; needs a C++ compiler, minutes to warm up

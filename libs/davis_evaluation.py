@@ -20,7 +20,7 @@ from dataset_torch.frames import FrameSource
 from libs import runs
 from libs.davis_progress import Sample
 from libs.davis_session import DavisEvaluationSession
-from libs.evaluation import load_segmenter, run_round
+from libs.evaluation import arithmetic, load_segmenter, run_round
 from libs.interactions import FrameAnnotation, annotations_from_davis
 from libs.progress import RunProgress
 from libs.reports.pictures import write_round_picture
@@ -302,7 +302,7 @@ def _open_folder(
     settings = {
         "checkpoint": checkpoint.sha256,
         "segmenter": segmenter.options.protocol(),
-        "precision": config.precision,
+        "precision": arithmetic(config, segmenter),
         "score_foreground": config.score_foreground,
         "data": str(run.dataset.root.resolve()),
         "sequences": [s.name for s in run.dataset.sequences],

@@ -26,7 +26,12 @@ class Precision(str, Enum):
             return cls(text)
         except ValueError:
             names = ", ".join(p.value for p in cls)
-            raise UserError(f"unknown precision {text!r}; choose one of {names}.") from None
+            raise UserError(f"unknown precision {text!r}; choose one of auto, {names}.") from None
+
+    @classmethod
+    def chosen(cls, text: str) -> Precision:
+        """As `parse`; `auto` is float32, besides which networks may name parts for `computes_bfloat16`."""
+        return cls.FLOAT32 if text == "auto" else cls.parse(text)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -73,6 +78,16 @@ def device_of_process(name: str = "auto") -> torch.device:
     if device.type == "cuda" and device.index is None and rank.isdigit():
         return torch.device("cuda", int(rank) % torch.cuda.device_count())
     return device
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether this is a CPU with instructions for products in bfloat16 (others only imitate them, slowly)."""
+    if device.type != "cpu":
+        return False
+    try:
+        return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    except AttributeError:  # an older PyTorch
+        return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
 
 
 def autocast(device: torch.device, precision: str | Precision = Precision.FLOAT32) -> AbstractContextManager[object]:

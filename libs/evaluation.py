@@ -43,7 +43,7 @@ def load_segmenter(config: Any, *, benchmark: str) -> Segmenter:
     Raises `UserError` for an unknown device, precision or checkpoint.
     """
     chosen = device.device_of_process(config.device)
-    precision = device.Precision.parse(config.precision)
+    precision = device.Precision.chosen(config.precision)
     device.set_threads(config.threads)
     if chosen.type == "cpu":
         device.keep_freed_memory()
@@ -51,7 +51,7 @@ def load_segmenter(config: Any, *, benchmark: str) -> Segmenter:
     if hasattr(network, "score_foreground"):
         network.score_foreground = config.score_foreground
     options = segmenter_options(network, config, benchmark=benchmark)
-    prepare_for_inference(network)
+    prepare_for_inference(network, bfloat16=config.precision == "auto" and device.computes_bfloat16(chosen))
     attention = getattr(network, "attention", None)
     if attention is not None:
         attention.use_flex = config.flex_attention
@@ -59,6 +59,13 @@ def load_segmenter(config: Any, *, benchmark: str) -> Segmenter:
         compile_network(network)
     identity = checkpoints.sha256(checkpoints.resolve(config.checkpoint))
     return Segmenter(network, options=options, device=chosen, precision=precision.dtype, network_id=identity)
+
+
+def arithmetic(config: Any, segmenter: Segmenter) -> str:
+    """What `precision` comes to on this machine, for the record of a run."""
+    if config.precision != "auto":
+        return config.precision
+    return "float32, parts in bfloat16" if getattr(segmenter.network, "in_bfloat16", False) else "float32"
 
 
 def segmenter_options(network: GuidedNetwork, config: Any, *, benchmark: str) -> SegmenterOptions:

@@ -12,7 +12,7 @@ from config import SAMPLE, Config, as_dict
 from dataset_torch.errors import UserError
 from dataset_torch.youtube import YouTubeDataset, YouTubeVideo
 from libs import runs
-from libs.evaluation import load_segmenter, run_round
+from libs.evaluation import arithmetic, load_segmenter, run_round
 from libs.progress import RunProgress
 from libs.reports.pictures import write_round_picture
 from libs.reports.records import CheckpointInfo, RunRecord, SampleRecord, Variant, VariantRecord
@@ -205,7 +205,7 @@ def _open_folder(
     settings = {
         "checkpoint": checkpoint.sha256,
         "segmenter": segmenter.options.protocol(),
-        "precision": config.precision,
+        "precision": arithmetic(config, segmenter),
         "score_foreground": config.score_foreground,
         "simulator": asdict(run.options),
         "data": str(Path(config.youtube_root).resolve()),

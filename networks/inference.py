@@ -14,11 +14,15 @@ from networks.winograd import WinogradConv2d, is_plain_inference
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def prepare_for_inference(network: Network, *, fast_convolutions: bool | None = None) -> Network:
+def prepare_for_inference(
+    network: Network, *, fast_convolutions: bool | None = None, bfloat16: bool = False
+) -> Network:
     """Fold batch normalisation into the convolutions before it, store the weights channels-last, and, on a CPU, let 3x3
     and 5x5 convolutions take the short way (networks/winograd.py) except in the frame encoder: everything that follows
     builds on it, the R-score above all.  `fast_convolutions` None: where the network says that its layers are wide
     enough.
+
+    `bfloat16`: networks that name parts which bear it (`use_bfloat16`) compute those in that format; others ignore it.
 
     Works in place, on any network whose normalisations directly follow their convolution, and returns it in evaluation
     mode.  Outputs change by rounding only (about 1e-5 of their size).  The state dict has other names afterwards: such
@@ -30,6 +34,8 @@ def prepare_for_inference(network: Network, *, fast_convolutions: bool | None = 
     network.to(memory_format=torch.channels_last)
     if getattr(network, "wide_layers", True) if fast_convolutions is None else fast_convolutions:
         use_fast_convolutions(network)
+    if bfloat16 and hasattr(network, "use_bfloat16"):
+        network.use_bfloat16()
     return network
 
 

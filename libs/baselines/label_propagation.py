@@ -61,7 +61,7 @@ class LabelPropagation(GuidedNetwork):
     architecture: ClassVar[str] = "label-propagation"
     image_mean: ClassVar[tuple[float, float, float]] = (127 / 255, 127 / 255, 127 / 255)  # as the backbone was trained
     image_std: ClassVar[tuple[float, float, float]] = (128 / 255, 128 / 255, 128 / 255)
-    preferred_short_side: ClassVar[int | None] = 240
+    preferred_short_side: ClassVar[int | None] = 288  # as the network whose features these are
     negatives_everywhere: ClassVar[bool] = True
     memory_class: ClassVar[type[MemoryEntry]] = LabelEntry
 

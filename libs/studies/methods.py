@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import zlib
 from collections.abc import Callable
@@ -12,14 +13,20 @@ from torch import nn
 
 from libs.baselines.grabcut_flow import GrabCutFlow
 from libs.baselines.label_propagation import LabelPropagation, PropagationSettings
-from libs.segmenter import CROSSINGS, SECOND_OPINIONS, Segmenter
+from libs.device import computes_bfloat16
+from libs.segmenter import BORNE_OUT, CROSSINGS, SECOND_OPINIONS, Segmenter
 from libs.studies import ablation
 from networks.compact.network import CompactGIS
+from networks.inference import prepare_for_inference
 from networks.interface import GuidedNetwork
 
 NETWORK = "network"
 Build = Callable[[GuidedNetwork], Segmenter]
-ROUNDS = f"{SECOND_OPINIONS} second opinions, {CROSSINGS} crossings"  # what the network's rounds consist of besides
+# What the network's rounds depend on besides.
+ROUNDS = (
+    f"{SECOND_OPINIONS} second opinions, {CROSSINGS} crossings if borne out by {BORNE_OUT}, "
+    f"{CompactGIS.preferred_short_side} pixels"
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,9 @@ def weights_digest(module: nn.Module) -> str:
 def _of(change: Callable[[GuidedNetwork], GuidedNetwork] | None, kind: type[Segmenter] = Segmenter) -> Build:
     def build(network: GuidedNetwork) -> Segmenter:
         device = next(network.parameters()).device
-        return kind(network if change is None else change(network), device=device)
+        own = copy.deepcopy(network) if change is None else change(network)
+        # In the arithmetic in which it is used; a copy, for the weights given are what runs are known by.
+        return kind(prepare_for_inference(own, bfloat16=computes_bfloat16(device)), device=device)
 
     return build
 
@@ -125,7 +134,7 @@ BASELINES = (
         _label_propagation,
         lambda n: n.encoder.backbone,
         compact_only=True,
-        settings=f"GrabCut later, {PropagationSettings()}",
+        settings=f"GrabCut later, {PropagationSettings()}, {LabelPropagation.preferred_short_side} pixels",
     ),
     Method(
         "grabcut-flow",

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from networks.compact.backbone import EfficientNetLite0
+from networks.compact.backbone import EfficientNetLite0, Pyramid
 from networks.compact.config import CompactConfig
 from networks.compact.layers import conv, upsample
 from networks.interface import FrameFeatures
@@ -51,7 +51,11 @@ class FrameEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> list[CompactFeatures]:
         """`image` B x 3 x H x W normalised -> the features of each of the B frames."""
-        pyramid = self.backbone(image.contiguous(memory_format=torch.channels_last))
+        inputs = image.contiguous(memory_format=torch.channels_last)
+        if self.backbone.stem.weight.dtype == torch.bfloat16:
+            pyramid = Pyramid(*(level.float() for level in self.backbone(inputs.bfloat16())))
+        else:
+            pyramid = self.backbone(inputs)
         deep = upsample(self.level32(pyramid.stride32), 2)
         linear = self.level8(pyramid.stride8) + upsample(self.level16(pyramid.stride16) + deep, 2)  # B x 96 x h x w
         mixed = F.relu(self.mix(F.relu(linear)))

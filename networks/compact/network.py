@@ -46,7 +46,7 @@ class CompactGIS(GuidedNetwork):
         127 / 255,
     )  # the backbone's own scaling
     image_std: ClassVar[tuple[float, float, float]] = (128 / 255, 128 / 255, 128 / 255)
-    preferred_short_side: ClassVar[int | None] = 240
+    preferred_short_side: ClassVar[int | None] = 288
     negatives_everywhere: ClassVar[bool] = True  # also a background stroke beside the mask is evidence
     wide_layers: ClassVar[bool] = False  # 64 channels: the short way takes 1.3 times as long
     remembers_passed: ClassVar[bool] = True
@@ -60,6 +60,20 @@ class CompactGIS(GuidedNetwork):
         self.memoriser = Memoriser(self.config)
         self.propagation = PropagationBranch(self.config)
         self.to(memory_format=torch.channels_last)  # half the time of the other layout on a CPU
+
+    def use_bfloat16(self) -> None:
+        """Compute backbone, global matching, trunk and decoder in bfloat16, for a CPU that has instructions for it; for
+        good.
+
+        Half the time of the first two, three quarters of the others'.
+        """
+        self.encoder.backbone.to(torch.bfloat16)
+        self.propagation.bfloat16 = self.propagation.global_transfer.bfloat16 = True
+
+    @property
+    def in_bfloat16(self) -> bool:
+        """Whether `use_bfloat16` was called."""
+        return self.propagation.bfloat16
 
     def encode_frames(self, images: Tensor) -> list[CompactFeatures]:
         """B x 3 x H x W -> the features of each frame; one batch is cheaper than B calls."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ class PropagationBranch(nn.Module):
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
         c = config
+        self.bfloat16 = False  # compute trunk and decoder in that format
         self.global_transfer = GlobalTransfer(c)
         self.local_transfer = LocalTransfer(c)
         self.refinement = FlowRefinement(c.fine_window, sharpness=2.5, slope=0.4)
@@ -95,13 +97,18 @@ class PropagationBranch(nn.Module):
             F.avg_pool2d(warped4, 2),
             rivals,
         ]
-        trunk = self.trunk(self.object(torch.cat(own, 1)) + self.pair(pair) + query.query)  # O x 64 x h x w
+        device = query.key.device.type
+        with torch.autocast(device, torch.bfloat16) if self.bfloat16 else contextlib.nullcontext():
+            trunk = self.trunk(self.object(torch.cat(own, 1)) + self.pair(pair) + query.query)  # O x 64 x h x w
         masks4 = torch.cat([F.pixel_shuffle(m, 2) for m in (transferred.mask, local.mask)], 1)  # O x 2 x H/4 x W/4
         coarse = torch.cat([masks4, warped4], 1)
         priors = evidence(masks4), evidence(warped)
-        logit = self.decoder(
-            trunk, (query.skip4, query.skip2), coarse, warped, priors, picture=picture, shared=agreement
-        )  # O x 1 x H x W
+        with torch.autocast(device, torch.bfloat16) if self.bfloat16 else contextlib.nullcontext():
+            logit = self.decoder(
+                trunk, (query.skip4, query.skip2), coarse, warped, priors, picture=picture, shared=agreement
+            )  # O x 1 x H x W
+        if self.bfloat16:
+            trunk = trunk.float()
         foreground = torch.sigmoid(logit)
         quality = self.quality(
             trunk,

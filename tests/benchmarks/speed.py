@@ -9,6 +9,7 @@ import numpy as np
 
 from libs.segmenter import Segmenter
 from libs.session import Session
+from networks.compact.network import CompactGIS
 from tests.benchmarks.measure import PARTS, PartClock, PeakMemory, Stopwatch, Timing
 from tests.benchmarks.plain import PlainNetwork, PlainSession
 from tests.benchmarks.scenes import Discs
@@ -26,6 +27,11 @@ SIZES = ((240, 432), (480, 854))
 COPIED_OBJECTS = 3  # more objects than this are copies of so many, unless everything is asked for
 
 
+def size_of(height: int, width: int, short_side: int | None) -> str:
+    """Such as `240x432`, or `240x432 at 288` if the network works on it at a shorter side of 288."""
+    return f"{height}x{width}" + ("" if short_side is None else f" at {short_side}")
+
+
 @dataclass(frozen=True)
 class Case:
     """One row of the table."""
@@ -38,11 +44,12 @@ class Case:
     frames: int = 1  # frames propagated per measurement
     repeats: int = 2  # measurements of each kind, taken in turn
     plain: bool = True  # compare with the plain transcription (published network only)
+    short_side: int | None = None  # working size; None = the frames' own
 
     @property
     def name(self) -> str:
         """Such as `resnet50 480x854 3 objects 1 annotated`."""
-        size = f"{self.height}x{self.width}"
+        size = size_of(self.height, self.width, self.short_side)
         return f"{self.architecture} {size} {self.objects} objects {self.annotated_frames} annotated"
 
 
@@ -121,7 +128,7 @@ def prepare(case: Case, *, complete: bool, like: Scene | None) -> Scene:
     Without `complete`, objects beyond three are copies of those of `like`, a scene with three (the work is the same),
     and the plain transcription, which computes one object after the other, is that scene's.
     """
-    segmenter = segmenter_of(prepared(case.architecture))
+    segmenter = segmenter_of(prepared(case.architecture), short_side=case.short_side)
     with PeakMemory() as memory:
         if like is not None and not complete:
             frames, annotate, plain = like.ours.session.frames, like.annotate, like.plain
@@ -177,12 +184,13 @@ def run_cases(wanted: Iterable[Case], *, complete: bool = False) -> Iterator[Res
     three: Scene | None = None
     key = None
     for case in wanted:
-        if key != (case.architecture, case.height, case.width, case.objects):
-            if key is None or key[:3] != (case.architecture, case.height, case.width):
+        video = (case.architecture, case.height, case.width, case.short_side)
+        if key != (*video, case.objects):
+            if key is None or key[:4] != video:
                 three = None
             scene = prepare(case, complete=complete, like=three if case.objects > COPIED_OBJECTS else None)
             three = scene if case.objects == COPIED_OBJECTS else three
-            key = (case.architecture, case.height, case.width, case.objects)
+            key = (*video, case.objects)
         assert scene is not None
         yield run_case(case, scene)
 
@@ -196,9 +204,13 @@ def cases(*, quick: bool) -> list[Case]:
         for objects in (1, 3, 10)
         for annotated in (1, 3)
     ]
+    repeats = 2 if quick else 3
+    own_size = CompactGIS.preferred_short_side
     compact = [
-        Case("compact", *size, objects, annotated, frames=10 if size == small else 4, repeats=2 if quick else 3)
-        for size in ((small,) if quick else (small, large))
+        Case("compact", *size, objects, annotated, frames=frames, repeats=repeats, short_side=short_side)
+        for size, frames, short_side in (
+            ((small, 10, own_size),) if quick else ((small, 10, own_size), (small, 10, None), (large, 4, None))
+        )
         for objects in (1, 3, 5, 10)
         for annotated in (1, 3)
     ]

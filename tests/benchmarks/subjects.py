@@ -6,10 +6,12 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from dataset_torch.errors import UserError
 from libs.checkpoints import Checkpoint, load_network, network_from
+from libs.device import computes_bfloat16
 from libs.published_names import our_name
 from libs.segmenter import Segmenter, SegmenterOptions
 from libs.session import MemoryRecord, Session
@@ -43,11 +45,11 @@ def unprepared(architecture: str) -> GuidedNetwork:
 @cache
 def prepared(architecture: str) -> GuidedNetwork:
     """The network as the evaluations and the app use it."""
-    return prepare_for_inference(unprepared(architecture))
+    return prepare_for_inference(unprepared(architecture), bfloat16=computes_bfloat16(torch.device("cpu")))
 
 
 def segmenter_of(network: GuidedNetwork, **changes: object) -> Segmenter:
-    """A segmenter that works at the frames' own size."""
+    """A segmenter that works at the frames' own size, unless told otherwise."""
     return Segmenter(network, options=SegmenterOptions.for_network(network, **{"short_side": None, **changes}))
 
 

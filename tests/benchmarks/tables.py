@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from tests.benchmarks.speed import size_of
+
 FLOORS = {  # (part, annotated frames) -> objects -> how many times faster than the plain transcription at least
     ("first", 1): {1: 1.3, 3: 2.0, 10: 2.5},
     ("later", 1): {1: 2.0, 3: 3.0, 10: 3.5},
@@ -126,7 +128,7 @@ def _speed(rows: Sequence[Record], cores: int) -> list[str]:
         cells.append(
             (
                 case["architecture"],
-                f"{case['height']}x{case['width']}",
+                _size(case),
                 case["objects"],
                 case["annotated_frames"],
                 milliseconds(first["wall"]),
@@ -149,10 +151,14 @@ def _speed(rows: Sequence[Record], cores: int) -> list[str]:
             case = row["case"]
             parts = {**row["parts_first"], **row["parts_later"]}
             other = row["later"]["wall"] - sum(row["parts_later"].values())
-            name = f"{case['height']}x{case['width']}, {case['objects']} objects, {case['annotated_frames']} annotated"
+            name = f"{_size(case)}, {case['objects']} objects, {case['annotated_frames']} annotated"
             cells.append((name, *(milliseconds(parts.get(n)) for n in names), milliseconds(other)))
         out.append(table((architecture, *names, "other"), cells))
     return out
+
+
+def _size(case: Record) -> str:
+    return size_of(case["height"], case["width"], case.get("short_side"))
 
 
 def _switches(section: Record) -> list[str]:

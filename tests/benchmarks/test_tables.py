@@ -23,14 +23,14 @@ def section(rows: list) -> dict:
 
 
 def test_a_case_becomes_a_row():
-    case = Case("compact", 64, 96, 3, 3, frames=2, repeats=1)
+    case = Case("compact", 64, 96, 3, 3, frames=2, repeats=1, short_side=96)
     result, copies = run_cases([case, replace(case, objects=5)])
     assert copies.case.objects == 5 and copies.later.wall > 0
     assert result.plain is None and result.first.wall > 0 and result.later.wall > 0
     assert set(result.parts_later) == {"global_transfer", "local_transfer", "trunk", "decoder", "quality"}
     assert set(result.parts_first) == {*result.parts_later, "encoder"}
-    text = page({"compact": section([asdict(result)])})
-    assert "| compact | 64x96 | 3 | 3 |" in text
+    text = page({"compact": section([asdict(result), asdict(copies)])})
+    assert "| compact | 64x96 at 96 | 3 | 3 |" in text and "| 64x96 at 96, 5 objects, 3 annotated |" in text
 
 
 def test_ratios_and_floors_are_in_the_page():

@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from dataset_torch.errors import UserError
-from libs.device import Precision, autocast, choose_device, device_of_process, set_threads, synchronise
+from libs.device import (
+    Precision,
+    autocast,
+    choose_device,
+    computes_bfloat16,
+    device_of_process,
+    set_threads,
+    synchronise,
+)
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, *, gpus: int = 0, mps: bool = False) -> None:
@@ -62,6 +70,22 @@ def test_precision_is_that_of_the_products() -> None:
     synchronise(device)
     with pytest.raises(UserError, match="float32, bfloat16, float16"):
         autocast(device, "float64")
+
+
+def test_automatic_precision_is_float32_besides_what_networks_name() -> None:
+    assert Precision.chosen("auto") is Precision.FLOAT32 and Precision.chosen("bfloat16") is Precision.BFLOAT16
+    with pytest.raises(UserError, match="auto, float32"):
+        Precision.chosen("half")
+
+
+def test_only_a_cpu_that_says_so_computes_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    for able in (True, False):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: {"avx512_bf16": able}, raising=False)
+        assert computes_bfloat16(torch.device("cpu")) is able
+        assert not computes_bfloat16(torch.device("cuda")) and not computes_bfloat16(torch.device("mps"))
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    assert computes_bfloat16(torch.device("cpu"))
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from networks.compact.backbone import (
 )
 from networks.compact.encoder import CompactFeatures
 from networks.compact.layers import Decoder, cells, others
-from networks.compact.matching import OUTSIDE, FlowRefinement, GlobalTransfer, LocalTransfer, rows, warp
+from networks.compact.matching import OUTSIDE, FlowRefinement, GlobalTransfer, LocalTransfer, rows, transfer, warp
 from networks.compact.network import SECOND_LOOKS, Look
 from networks.compact.propagation import CompactPropagation
 from networks.compact.quality import QualityHead
@@ -222,6 +222,36 @@ def test_global_transfer_is_a_softmax_over_annotated_positions(network: CompactG
         expected = torch.softmax(similarity, 1) @ rows(entry.mask)  # P x (O * 4)
     assert torch.allclose(rows(plain.mask), expected.clamp(0.002, 0.998), atol=1e-5)
     assert torch.allclose(plain.evidence[0, 1].flatten(), torch.logsumexp(similarity - 40, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize("sharpness", [5.0, 40.0, 64.0])
+def test_transfer_in_bfloat16_is_a_percent_off(sharpness: float) -> None:
+    torch.manual_seed(2)
+    annotated = F.normalize(torch.randn(700, 96), dim=1)
+    query = F.normalize(annotated[torch.randint(700, (900,))] + 0.1 * torch.randn(900, 96), dim=1)
+    columns = torch.cat([torch.rand(700, 20), torch.ones(700, 1)], 1)
+    temperature = torch.tensor(sharpness)
+    with torch.no_grad():
+        exact, best = transfer(query, annotated, columns, temperature)
+        found, found_best = transfer(query, annotated, columns, temperature, bfloat16=True)
+    assert found.dtype == found_best.dtype == torch.float32
+    torch.testing.assert_close(found[:, :-1] / found[:, -1:], exact[:, :-1] / exact[:, -1:], rtol=0.03, atol=0.01)
+    for x, y in ((found[:, -1], exact[:, -1]), (found_best, best)):  # their logarithms are what is used
+        torch.testing.assert_close(x.log(), y.log(), rtol=0, atol=0.2)
+
+
+def test_a_network_in_bfloat16_says_the_same() -> None:
+    torch.manual_seed(0)
+    network = CompactGIS().eval()
+    exact = one_step(network, planes(2))
+    assert not network.in_bfloat16
+    network.use_bfloat16()
+    found = one_step(network, planes(2))
+    assert network.in_bfloat16 and found.foreground.dtype == torch.float32
+    assert (found.foreground - exact.foreground).abs().mean() < 0.01
+    assert abs(found.score - exact.score) < 0.02
+    for name, tensor in network.encode_frame(torch.randn(1, 3, 64, 96)).tensors().items():
+        assert tensor.dtype == torch.float32, name
 
 
 def test_a_small_object_is_not_outvoted_by_the_background() -> None:
