@@ -27,6 +27,7 @@ from libs.studies.summary import (
     Correlation,
     Curve,
     Findings,
+    Foresight,
     Guidance,
     VideoRuns,
     findings,
@@ -89,6 +90,8 @@ def summary(f: Findings) -> dict[str, Any]:
             "random_most": areas.max(),
             "worst_of_four_random": [c.area for c in f.guidance.random_four],
         }
+    if f.foresight:
+        out["foresight"] = {x.measure: x.correlation for x in f.foresight}
     if f.correlations:
         mean = mean_correlation(f.correlations)
         out["correlation"] = {"round_1": mean.first, "mean_of_rounds": mean.mean, "pooled": mean.pooled}
@@ -124,6 +127,8 @@ def _dataset(f: Findings, runs: Mapping[str, VideoRuns]) -> list[str]:
     if f.guidance is not None:
         body += ["<h3>Guidance: R-score, chance, and the truth</h3>", _guidance_words(f.guidance)]
         body += [_guidance_table(f.guidance), _figure(plots.guidance_figure(f.guidance))]
+    if f.foresight:
+        body += ["<h3>What foretells how much a round wins?</h3>", _foresight_table(f.foresight)]
     if f.correlations:
         body += ["<h3>Does a low R-score mean a bad frame?</h3>", _correlation_table(f.correlations)]
         figure = plots.score_figure(runs)
@@ -218,6 +223,27 @@ def _guidance_table(g: Guidance) -> str:
         for title, values, area in lines
     ]
     return table(heads, rows)
+
+
+def _foresight_table(found: Sequence[Foresight]) -> str:
+    heads = [Cell("measure of the next frame, before the round", "text"), Cell("correlation"), Cell("standard error")]
+    heads.append(Cell("groups"))
+    rows = [
+        (
+            "main" if i == 0 else "",
+            [
+                text_cell(x.measure),
+                number_cell(x.correlation, digits=2),
+                number_cell(x.error, digits=2),
+                Cell(str(x.groups)),
+            ],
+        )
+        for i, x in enumerate(found)
+    ]
+    return (
+        "<p>Spearman's correlation with the gain in mean J&amp;F, over the random policies' rounds of one number on "
+        "one video, which differ in the frame that is corrected; mean over videos and rounds.</p>" + table(heads, rows)
+    )
 
 
 def _correlation_table(found: Sequence[Correlation]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from libs.guidance import INTERACTIVE, expected_help, help_reach
 from libs.reports.plots import rank_correlation
 from libs.reports.summary import area_over_rounds
 from libs.studies.methods import ABLATIONS, BASELINES, NETWORK, Method
@@ -15,6 +16,7 @@ from libs.studies.policies import GUIDED, ORACLE
 
 TARGETS = {1: 0.78, 3: 0.86, 8: 0.90}  # J&F that the compact network is to reach on the real videos, by round
 ORACLE_MARGIN = 0.01  # how far below the oracle guidance may stay
+FEWEST_CHOICES = 6  # runs that a group of `foresight` needs
 CORRELATION_TARGETS = (0.5, 0.3)  # Spearman's, after round 1 and over all rounds
 
 RunName = tuple[str, str]  # method, policy
@@ -82,6 +84,16 @@ class Correlation:
 
 
 @dataclass(frozen=True)
+class Foresight:
+    """How well a measure of the next frame, taken before a round, foretells what the round wins."""
+
+    measure: str
+    correlation: float  # Spearman's with the gain in mean J&F, over runs that differ in the frame; mean of the groups
+    error: float  # standard error of that mean
+    groups: int  # pairs of video and round
+
+
+@dataclass(frozen=True)
 class Findings:
     """Everything about one data set; `None` where the runs are not there."""
 
@@ -91,6 +103,7 @@ class Findings:
     attention: tuple[Curve, ...] = ()
     guidance: Guidance | None = None
     correlations: tuple[Correlation, ...] = ()
+    foresight: tuple[Foresight, ...] = ()
 
 
 def findings(dataset: str, runs: Mapping[str, VideoRuns]) -> Findings:
@@ -102,6 +115,7 @@ def findings(dataset: str, runs: Mapping[str, VideoRuns]) -> Findings:
         attention=_attention(runs),
         guidance=_guidance(runs),
         correlations=_correlations(runs),
+        foresight=foresight(runs),
     )
 
 
@@ -124,6 +138,44 @@ def correlation(video: str, rounds: Sequence[RoundResult]) -> Correlation:
     pooled = rank_correlation(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
     mean = float(np.nanmean(each)) if np.isfinite(each).any() else float("nan")
     return Correlation(video, float(each[0]), mean, pooled)
+
+
+def foresight(runs: Mapping[str, VideoRuns]) -> tuple[Foresight, ...]:
+    """From the network's runs with frames by chance: in a group are the rounds of one number on one video.
+
+    Empty if no group has `FEWEST_CHOICES` rounds.  Frames that were annotated before do not count.
+    """
+    found: dict[str, list[float]] = {}
+    for video in runs.values():
+        own = [rounds for (m, policy), rounds in video.items() if m == NETWORK and policy.startswith("random-")]
+        for number in range(1, max(map(len, own), default=0)):
+            group = [_foreseen(rounds[:number], rounds[number]) for rounds in own if len(rounds) > number]
+            group = [g for g in group if g is not None]
+            if len(group) < FEWEST_CHOICES:
+                continue
+            gains = np.array([gain for _, gain in group])
+            for measure in group[0][0]:
+                value = rank_correlation(np.array([measures[measure] for measures, _ in group]), gains)
+                if np.isfinite(value):
+                    found.setdefault(measure, []).append(value)
+    return tuple(
+        Foresight(m, float(np.mean(v)), float(np.std(v) / max(1, len(v) - 1) ** 0.5), len(v)) for m, v in found.items()
+    )
+
+
+def _foreseen(before: Sequence[RoundResult], this: RoundResult) -> tuple[dict[str, float], float] | None:
+    """Measures of the frame that was chosen after the rounds `before`, and what this round then won."""
+    annotated, f, last = {r.frame for r in before}, this.frame, before[-1]
+    if f in annotated or this.empty:
+        return None
+    frames = len(last.scores)
+    measures = {
+        "expected help (guidance)": float(expected_help(last.scores, annotated, help_reach(INTERACTIVE, frames))[f]),
+        "the frame's own doubt, 1 - R-score (published)": 1 - float(np.nan_to_num(last.scores[f])),
+        "distance from annotated frames": float(min(abs(f - a) for a in annotated)),
+        "the frame's true error, 1 - J&F": 1 - float(last.quality[f]),
+    }
+    return measures, float(this.quality.mean() - last.quality.mean())
 
 
 def _scored(r: RoundResult) -> tuple[np.ndarray, np.ndarray]:

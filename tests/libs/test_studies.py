@@ -13,7 +13,8 @@ import torch
 
 from dataset_torch.errors import UserError
 from libs.checkpoints import save_checkpoint
-from libs.guidance import INTERACTIVE, PUBLISHED
+from libs.guidance import INTERACTIVE, PUBLISHED, expected_help, help_reach
+from libs.reports.plots import rank_correlation
 from libs.segmenter import Segmenter, SegmenterOptions
 from libs.studies import __main__ as command
 from libs.studies import ablation, summary
@@ -391,6 +392,31 @@ def test_videos_without_all_runs_of_a_study_are_left_out():
     assert found.baselines[1].rounds.tolist() == [0.2, 0.4]
     assert found.attention == () and found.guidance is None
     assert len(found.correlations) == 2
+
+
+def test_what_foretells_a_gain_is_measured_over_choices_by_chance():
+    frames = 20
+    scores = np.linspace(0.9, 0.5, frames)  # doubt grows towards the end, far from frame 0
+
+    def played(frame: int, gain: float) -> list[RoundResult]:
+        quality = np.linspace(0.3, 0.8, frames)  # the R-scores are wrong
+        return [result(0, quality, scores), result(frame, quality + gain, scores)]
+
+    picks = (2, 5, 8, 11, 14, 17)
+    runs = {(NETWORK, f"random-{i}"): played(f, 0.01 * f) for i, f in enumerate(picks)}
+    runs[NETWORK, "wo_RS"] = played(3, 0.4)  # not by chance
+    runs[NETWORK, "random-9"] = played(0, 0.4)  # annotated before
+    found = {x.measure: x for x in summary.foresight({"a": runs})}
+    assert len(found) == 4 and {x.groups for x in found.values()} == {1}
+    assert found["distance from annotated frames"].correlation == pytest.approx(1)
+    assert found["the frame's own doubt, 1 - R-score (published)"].correlation == pytest.approx(1)
+    assert found["the frame's true error, 1 - J&F"].correlation == pytest.approx(-1)
+    wins = np.array([expected_help(scores, {0}, help_reach(INTERACTIVE, frames))[f] for f in picks])
+    expected = rank_correlation(wins, np.arange(6))
+    assert found["expected help (guidance)"].correlation == pytest.approx(expected)
+    # One less than a group needs.
+    del runs[NETWORK, "random-0"]
+    assert summary.foresight({"a": runs}) == ()
 
 
 def test_correlation_per_round_and_pooled():
