@@ -67,6 +67,7 @@ class SegmenterOptions:
     resize_method: Literal["area", "cubic"] = "area"  # published YouTube protocol: cubic
     output_interpolation: Literal["bilinear", "nearest"] = "bilinear"  # back to the original size; published: nearest
     guidance: GuidanceOptions = PUBLISHED  # how RS1 and RS4 propose frames (see libs.guidance)
+    lift_annotated: bool = False  # an annotated frame's R-score is at least that of the frames beside it; published: no
     storage: StorageFormat = "uint16"  # how probabilities are kept between frames (see libs.storage.Prediction)
     feature_budget_bytes: int = 640 << 20  # frame features kept over rounds; on a GPU this is GPU memory
     feature_spill: Spill = "none"  # where features beyond the budget go, in half precision; none: encoded again
@@ -93,6 +94,7 @@ class SegmenterOptions:
                 stretch=True,
                 repeat_memory=False,
                 guidance=INTERACTIVE,
+                lift_annotated=True,
             )
         return replace(options, **changes)
 
@@ -175,6 +177,7 @@ class Segmenter:
             ),
             output_interpolation=self.options.output_interpolation,
             guidance=self.options.guidance,
+            lift_annotated=self.options.lift_annotated,
             network_id=self.network_id,
         )
         for object_id in object_ids:

@@ -85,6 +85,7 @@ class Session:
         features: FeatureCache,
         output_interpolation: Literal["bilinear", "nearest"] = "bilinear",
         guidance: GuidanceOptions = PUBLISHED,
+        lift_annotated: bool = False,
         network_id: str = "",
     ):
         self.frames = frames
@@ -93,6 +94,7 @@ class Session:
         self.features = features
         self.output_interpolation = output_interpolation
         self.guidance = guidance
+        self.lift_annotated = lift_annotated
         self.network_id = network_id
         self._fingerprint: str | None = None
 
@@ -158,6 +160,12 @@ class Session:
         scores = np.full(len(self.frames), np.nan)
         for frame, score in tuple(self.state.scores.items()):  # copied: a run in another thread may add to it
             scores[frame] = score
+        if self.lift_annotated and self.annotated_frames:
+            # The frames beside it have their masks from it, and read other annotated frames besides, as it did not.
+            annotated = self.annotated_frames
+            beside = np.pad(scores, 1, constant_values=np.nan)  # of frame f: f and f + 2
+            neighbours = np.stack([beside[:-2], beside[2:], scores])[:, annotated]
+            scores[annotated] = np.fmax.reduce(neighbours)
         return scores
 
     def padded_probabilities(self, frame: int) -> Tensor | None:

@@ -309,3 +309,18 @@ def test_the_published_network_keeps_the_published_faults_and_others_do_not():
     session = segmenter.open(frames)
     play(segmenter, session, annotation(2, masks))
     assert 2 not in session.recommend("RS4") and session.recommend("wo_RS") is None
+
+
+def test_annotated_frames_are_no_less_sure_than_those_beside_them():
+    frames, masks = squares_video(num_frames=6)
+    segmenter = Segmenter(ColourNetwork(), options=SegmenterOptions(lift_annotated=True))
+    session = segmenter.open(frames)
+    segmenter.annotate(session, annotation(0, masks))
+    segmenter.annotate(session, annotation(3, masks))
+    session.state.scores = {0: 0.2, 1: 0.3, 2: 0.6, 3: 0.4, 4: 0.5}
+    np.testing.assert_array_equal(session.scores, [0.3, 0.3, 0.6, 0.6, 0.5, np.nan])
+    session.state.scores = {0: 0.2, 3: 0.4}
+    np.testing.assert_array_equal(session.scores, [0.2, np.nan, np.nan, 0.4, np.nan, np.nan])
+    session.lift_annotated = False  # as published
+    session.state.scores = {0: 0.2, 1: 0.3}
+    np.testing.assert_array_equal(session.scores[:2], [0.2, 0.3])
