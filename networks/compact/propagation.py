@@ -97,13 +97,12 @@ class PropagationBranch(nn.Module):
             F.avg_pool2d(warped4, 2),
             rivals,
         ]
-        device = query.key.device.type
-        with torch.autocast(device, torch.bfloat16) if self.bfloat16 else contextlib.nullcontext():
-            trunk = self.trunk(self.object(torch.cat(own, 1)) + self.pair(pair) + query.query)  # O x 64 x h x w
         masks4 = torch.cat([F.pixel_shuffle(m, 2) for m in (transferred.mask, local.mask)], 1)  # O x 2 x H/4 x W/4
         coarse = torch.cat([masks4, warped4], 1)
         priors = evidence(masks4), evidence(warped)
-        with torch.autocast(device, torch.bfloat16) if self.bfloat16 else contextlib.nullcontext():
+        lower = torch.autocast(query.key.device.type, torch.bfloat16) if self.bfloat16 else contextlib.nullcontext()
+        with lower:
+            trunk = self.trunk(self.object(torch.cat(own, 1)) + self.pair(pair) + query.query)  # O x 64 x h x w
             logit = self.decoder(
                 trunk, (query.skip4, query.skip2), coarse, warped, priors, picture=picture, shared=agreement
             )  # O x 1 x H x W
