@@ -72,7 +72,7 @@ class Config:
 
     # Protocol; none = what the network was published or trained with
     short_side: int | None = None  # shorter side in pixels that frames are worked on at; 0 = their own size
-    guidance_rule: Literal["auto", "published", "improved"] = "auto"  # improved: no frame twice; auto: by the network
+    guidance_rule: Literal["auto", "published", "improved"] = "auto"  # improved: by expected help; auto: by the network
     range_proportion: float = 0.99  # share of the frames towards another annotated frame that a round visits
     second_opinions: int | None = None  # judgements of the first annotated frame from around it; none = network's
     crossings: int | None = None  # annotated frames that a round judges again, to each side; none = the network's own
