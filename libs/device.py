@@ -87,7 +87,7 @@ def computes_bfloat16(device: torch.device) -> bool:
     try:
         return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
     except AttributeError:  # an older PyTorch
-        return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
+        return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
 def autocast(device: torch.device, precision: str | Precision = Precision.FLOAT32) -> AbstractContextManager[object]:

@@ -42,11 +42,7 @@ def expected_help(scores: Sequence[float], annotated_frames: Collection[int], re
     num_frames = len(values)
     doubt = np.clip(np.where(np.isnan(values), 1.0, 1.0 - values), 0.0, 1.0)
     if annotated_frames:
-        annotated = np.array(sorted(annotated_frames))
-        frames = np.arange(num_frames)
-        after = annotated[np.clip(np.searchsorted(annotated, frames), 0, len(annotated) - 1)]
-        before = annotated[np.clip(np.searchsorted(annotated, frames, side="right") - 1, 0, len(annotated) - 1)]
-        distance = np.minimum(np.abs(after - frames), np.abs(before - frames))
+        distance = np.abs(np.arange(num_frames)[:, None] - np.array(sorted(annotated_frames))).min(axis=1)  # F
         doubt = doubt * (1 - np.exp(-distance / reach))
     # The sum over all frames, from the left and from the right: each needs its neighbour's sum alone.
     decay = float(np.exp(-1 / reach))
@@ -80,7 +76,7 @@ def spread_lowest(
     num_frames = len(values)
     if options.reach > 0:
         values = -expected_help(values, annotated_frames, help_reach(options, num_frames))
-    reach = num_frames / 20
+    spacing = num_frames / 20
     order = np.argsort(np.where(np.isnan(values), -np.inf, values), kind="stable")
     blocked = set(annotated_frames) if options.exclude_annotated else set()
     chosen: list[int] = []
@@ -92,10 +88,10 @@ def spread_lowest(
             continue
         chosen.append(f)
         if options.symmetric_exclusion:
-            radius = max(int(reach + 0.5), options.minimum_distance)
+            radius = max(int(spacing + 0.5), options.minimum_distance)
             excluded.update(range(f - radius, f + radius + 1))
         else:
-            excluded.update(range(int(f - reach + 0.5), int(f + reach + 0.5)))
+            excluded.update(range(int(f - spacing + 0.5), int(f + spacing + 0.5)))
             excluded.update(range(f - options.minimum_distance, f + options.minimum_distance + 1))
     if not chosen and blocked:
         return spread_lowest(scores, count, options=replace(PUBLISHED, symmetric_exclusion=options.symmetric_exclusion))

@@ -371,8 +371,8 @@ class Application:
 
     def _recommended(self, controller: Controller) -> dict[str, list[int]]:
         offered = ("RS1", "RS4") if self.study is None else (self.study.condition,)
-        spread = self.study is None  # the study compares the published rules
-        return {p: controller.recommended(p, spread=spread) for p in offered if p != "wo_RS"}
+        by_help = self.study is None  # the study compares the published rules
+        return {p: controller.recommended(p, by_help=by_help) for p in offered if p != "wo_RS"}
 
     def scores(self) -> Payload:
         """The R-score of every frame, `None` where there is none."""

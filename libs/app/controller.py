@@ -392,12 +392,12 @@ class Controller:
 
     # ---- guidance ------------------------------------------------------------------------------------------------
 
-    def recommended(self, policy: str, *, spread: bool = True) -> list[int]:
+    def recommended(self, policy: str, *, by_help: bool = True) -> list[int]:
         """Frames to look at next (RS1: one, RS4: up to four); see `libs.app.proposals`."""
         if not self.session.state.scores or not self.session.object_ids:
             return []
         worked_on = {*self.session.annotated_frames, *self.marks}
-        return propose(policy, self.session.scores, worked_on, spread=spread)
+        return propose(policy, self.session.scores, worked_on, by_help=by_help)
 
     # ---- checks --------------------------------------------------------------------------------------------------
 

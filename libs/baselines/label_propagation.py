@@ -20,6 +20,7 @@ from torch import Tensor
 from libs.baselines.confidence import confidence, hard_logit
 from libs.baselines.grabcut_flow import cut_out, with_rivals
 from networks.compact.backbone import EfficientNetLite0
+from networks.compact.network import CompactGIS
 from networks.interface import FrameFeatures, GuidedNetwork, Interaction, MemoryEntry, Propagation
 
 Level = Literal["stride8", "stride16", "both"]
@@ -61,7 +62,7 @@ class LabelPropagation(GuidedNetwork):
     architecture: ClassVar[str] = "label-propagation"
     image_mean: ClassVar[tuple[float, float, float]] = (127 / 255, 127 / 255, 127 / 255)  # as the backbone was trained
     image_std: ClassVar[tuple[float, float, float]] = (128 / 255, 128 / 255, 128 / 255)
-    preferred_short_side: ClassVar[int | None] = 288  # as the network whose features these are
+    preferred_short_side: ClassVar[int | None] = CompactGIS.preferred_short_side  # these are its features
     negatives_everywhere: ClassVar[bool] = True
     memory_class: ClassVar[type[MemoryEntry]] = LabelEntry
 

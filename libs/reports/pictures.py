@@ -121,9 +121,7 @@ def strip_plot(sample: SampleRecord, record: RoundRecord, *, width: int = SHEET_
         axes.plot([], [], color="#d65d0e", lw=1, alpha=0.6, ls=":", label="annotated before")
     if record.candidates:
         marks = list(record.candidates)
-        axes.plot(
-            marks, [1.09] * len(marks), "v", color="#176ba0", ms=7, clip_on=False, label="proposed next (low R-score)"
-        )
+        axes.plot(marks, [1.09] * len(marks), "v", color="#176ba0", ms=7, clip_on=False, label="proposed next")
     axes.set(xlim=(-0.5, sample.num_frames - 0.5), ylim=(0, 1.02), yticks=(0, 0.5, 1))
     axes.tick_params(labelsize=8, length=3, colors="#69707d")
     axes.set_xlabel("frame number in the video", fontsize=8, color="#69707d", labelpad=1)

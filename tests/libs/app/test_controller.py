@@ -345,7 +345,7 @@ def test_recommendation_avoids_what_was_worked_on(controller):
     controller.run()
     scores = controller.session.scores
     scores[0] = np.inf
-    assert controller.recommended("RS1", spread=False) == [int(np.argmin(scores))]
+    assert controller.recommended("RS1", by_help=False) == [int(np.argmin(scores))]
     four = controller.recommended("RS4")
     assert len(four) == 4 and 0 not in four
     draw(controller, four[0], 1)

@@ -22,8 +22,8 @@ def test_proposals_go_to_doubt_that_nothing_was_done_about(worked_on, expected):
     assert propose("RS1", SCORES, worked_on) == [expected]
 
 
-def test_without_spreading_the_lowest_score_decides():
-    assert propose("RS1", SCORES, [0], spread=False) == [1]
+def test_by_score_alone_the_lowest_score_decides():
+    assert propose("RS1", SCORES, [0], by_help=False) == [1]
 
 
 def test_there_are_four_candidates_even_if_near_ones_must_be_among_them():
