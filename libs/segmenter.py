@@ -282,12 +282,12 @@ class Segmenter:
             for side, legs in plan.sides:
                 foreground = None if start is None else start.probabilities[1:, None].to(self.device)
                 for leg in legs:
-                    walk = self._walk(session, leg, side, memory, reader, foreground)
-                    foreground = yield from walk
+                    trail = self._trail()
+                    foreground = yield from self._walk(session, leg, side, memory, reader, trail, foreground)
                     if leg.crossed is not None:
                         beside = leg.frames[-1] if leg.frames else leg.start
                         with self.computing():
-                            result = self._judged_again(session, leg.crossed, [(beside, foreground)], memory)
+                            result = self._judged_again(session, leg.crossed, [(beside, foreground)], memory, [trail])
                         foreground = result.probabilities[1:, None]
                         yield result
             # Only now: if the caller stops before, the next call starts from the same memory as this one did.
@@ -337,17 +337,16 @@ class Segmenter:
     def _second_opinion(self, session: Session, plan: _Plan, reader: Prefetcher) -> Iterator[FrameResult]:
         """Judge the annotated frame again by what the frames around it make of it."""
         state = session.state
-        sides, passed = [], []
+        sides, trails = [], []
         for side, leg in plan.around:
-            trail = Trail(self.options.passed_frames, self.options.passed_every)
-            first = None
-            for result in self._walk(session, leg, side, state.memory, reader, trail=trail):
+            trail, first = self._trail(), None
+            for result in self._walk(session, leg, side, state.memory, reader, trail):
                 first = result if first is None else first
                 yield result
             sides.append((leg.frames[0], first.probabilities[1:, None]))
-            passed += trail.entries(session.object_ids)
+            trails.append(trail)
         with self.computing():
-            result = self._judged_again(session, plan.now, sides, state.memory, passed)
+            result = self._judged_again(session, plan.now, sides, state.memory, trails)
         state.opinions += 1
         yield result
 
@@ -358,15 +357,13 @@ class Segmenter:
         side: Direction,
         memory: Sequence[MemoryRecord],
         reader: Prefetcher,
+        trail: Trail,
         foreground: Tensor | None = None,
-        *,
-        trail: Trail | None = None,
     ) -> Generator[FrameResult, None, Tensor]:
         """Propagate along a leg and return the last frame's foreground, O x 1 x H x W.
 
-        `foreground` is that of the leg's start; by default the session's.
+        `foreground` is that of the leg's start, by default the session's; `trail` is new, and keeps what was passed.
         """
-        trail = trail or Trail(self.options.passed_frames, self.options.passed_every)
         if foreground is None:
             foreground = session.padded_probabilities(leg.start)[1:, None].to(self.device)  # O x 1 x H x W
         if leg.frames:
@@ -380,6 +377,9 @@ class Segmenter:
             foreground, beside = result.probabilities[1:, None], query
             yield result
         return foreground
+
+    def _trail(self) -> Trail:
+        return Trail(self.options.passed_frames, self.options.passed_every)
 
     # ---- inside a round ------------------------------------------------------------------------------------------
 
@@ -437,12 +437,12 @@ class Segmenter:
         frame: int,
         neighbours: Sequence[tuple[int, Tensor]],
         memory: list[MemoryRecord],
-        passed: Sequence[MemoryEntry] = (),
+        trails: Sequence[Trail],
     ) -> FrameResult:
         """Segment an annotated frame from others alone, then correct that by the frame's own strokes.
 
-        `neighbours` are frames beside it with their foregrounds, O x 1 x H x W; `passed` are propagated frames to read
-        besides the other annotated ones of `memory`, in which the frame's own record is replaced.
+        `neighbours` are frames beside it with their foregrounds, O x 1 x H x W; what was passed on the way there, in
+        `trails`, is read besides the other annotated frames of `memory`, in which the frame's own record is replaced.
 
         The others may be wrong.  If the strokes had to change too much of what they say (agreement, mean J, below
         `BORNE_OUT`), or what comes out is no nearer to it than the earlier mask, everything stays as it was.
@@ -457,7 +457,9 @@ class Segmenter:
         for beside, foreground in neighbours:
             outputs = []
             for rows, records in groups:
-                entries = [*(rows_of(r, [ids[row] for row in rows]) for r in records), *passed]
+                chosen_ids = [ids[row] for row in rows]
+                entries = [rows_of(r, chosen_ids) for r in records]
+                entries += [entry for trail in trails for entry in trail.entries(chosen_ids)]
                 neighbour = self.features(session, beside)
                 outputs.append((rows, self.network.propagate(features, neighbour, foreground[rows], entries)))
             opinions.append(aggregate(_merge(outputs, foreground).foreground))

@@ -97,6 +97,20 @@ def test_the_opinion_reads_the_frames_just_passed_and_not_the_frame_itself() -> 
     assert segmenter.network.entries == [1, 1, 1, 1, 2, 2, 1]
 
 
+def test_so_does_a_crossing() -> None:
+    segmenter = make(crossings=1)
+    frames, masks = squares_video(num_frames=10)
+    session = segmenter.open(frames)
+    segmenter.annotate(session, annotation(2, masks))
+    visits(segmenter, session)
+    segmenter.annotate(session, annotation(7, masks))
+    segmenter.network.entries.clear()
+    visits(segmenter, session)
+    # Frames 6 to 3, a passed frame joining from 4 on; frame 2 from 3's side, by frame 7 and the one passed; its settling;
+    # frames 1 and 0, a new direction; frames 8 and 9.
+    assert segmenter.network.entries == [2, 2, 3, 3, 2, 1, 2, 2, 2, 2]
+
+
 @pytest.mark.parametrize("frames_in_video, frame, expected", [(1, 0, []), (2, 0, [1]), (3, 2, [1, 0, 2, 1, 0])])
 def test_short_videos(frames_in_video: int, frame: int, expected: list[int]) -> None:
     segmenter = make(second_opinions=1)
