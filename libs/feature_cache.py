@@ -6,7 +6,7 @@ import tempfile
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +30,8 @@ class FeatureCache:
     `spill_bytes`, and are read back instead of encoded again.  This rounds them (relative error up to 5e-4).
 
     With the features goes what the frame read from the annotated frames (`read`): in the next round all but the newest
-    annotated frame are the same.  It counts towards the budget and is dropped with the features, never spilled.
+    annotated frame are the same.  So does what comparing it with a neighbour gave (`put_beside`).  Both count towards
+    the budget and are dropped with the features, never spilled.
     """
 
     def __init__(self, budget_bytes: int, *, spill: Spill = "none", spill_bytes: int = 0):
@@ -38,6 +39,7 @@ class FeatureCache:
         self.bytes = 0
         self._items: OrderedDict[int, FrameFeatures] = OrderedDict()
         self._readings: dict[int, list[_Reading]] = {}  # of frames in `_items` only
+        self._compared: dict[int, dict[int, dict[str, Tensor]]] = {}  # frame in `_items` -> neighbour -> more fields
         self._coming: dict[int, None] = {}  # frames of the present round that are not visited yet, in order
         self._spilled = None if spill == "none" or not spill_bytes else _Spilled(spill_bytes, disk=spill == "disk")
 
@@ -60,7 +62,7 @@ class FeatureCache:
     def put(self, frame: int, features: FrameFeatures) -> None:
         """Keep the features of `frame`, dropping others beyond the budget."""
         if frame in self._items:
-            self._forget_readings(frame)
+            self._forget_rest(frame)
             self.bytes -= self._items.pop(frame).nbytes
         self._items[frame] = features
         self.bytes += features.nbytes
@@ -89,6 +91,28 @@ class FeatureCache:
                 self._shrink(newest=frame)
         return [known[id(entry)] for entry in entries]
 
+    def beside(self, frame: int, neighbour: int) -> FrameFeatures | None:
+        """The features of `frame` with what `put_beside` was given for this neighbour; `None` if that is not kept."""
+        more = self._compared.get(frame, {}).get(neighbour)
+        return None if more is None else replace(self._items[frame], **more)
+
+    def put_beside(self, frame: int, neighbour: int, compared: FrameFeatures) -> None:
+        """Keep the fields by which `compared` goes beyond the features of `frame`, if those are kept."""
+        if frame not in self._items:
+            return
+        known = self._items[frame].tensors()
+        more = {name: tensor for name, tensor in compared.tensors().items() if name not in known}
+        if more:
+            beside = self._compared.setdefault(frame, {})
+            self.bytes += _size(more) - _size(beside.get(neighbour, {}))
+            beside[neighbour] = more
+            self._shrink(newest=frame)
+
+    def _forget_rest(self, frame: int) -> None:
+        """All that is kept with the features of a frame."""
+        self._forget_readings(frame)
+        self.bytes -= sum(_size(more) for more in self._compared.pop(frame, {}).values())
+
     def _forget_readings(self, frame: int) -> None:
         self.bytes -= sum(r.content.nbytes for r in self._readings.pop(frame, ()))
 
@@ -96,7 +120,7 @@ class FeatureCache:
         while self.bytes > self.budget_bytes and len(self._items) > 1:
             self._drop(self._next_to_go(newest=newest))
         if self.bytes > self.budget_bytes:  # only the newest is left, and its readings alone may be too much
-            self._forget_readings(newest)
+            self._forget_rest(newest)
 
     def _next_to_go(self, newest: int) -> int:
         """Least recently used among those that this round does not need any more, else the one that it needs last."""
@@ -106,7 +130,7 @@ class FeatureCache:
         return next(f for f in reversed(self._coming) if f in self._items and f != newest)
 
     def _drop(self, frame: int) -> None:
-        self._forget_readings(frame)
+        self._forget_rest(frame)
         features = self._items.pop(frame)
         self.bytes -= features.nbytes
         if self._spilled is not None:
@@ -116,6 +140,7 @@ class FeatureCache:
         """Forget everything."""
         self._items.clear()
         self._readings.clear()
+        self._compared.clear()
         self._coming.clear()
         self.bytes = 0
         if self._spilled is not None:
@@ -200,6 +225,10 @@ class _Spilled:
 
     def __contains__(self, frame: int) -> bool:
         return frame in self._entries
+
+
+def _size(tensors: dict[str, Tensor]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors.values())
 
 
 def _halved(tensor: Tensor) -> Tensor:

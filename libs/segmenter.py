@@ -532,6 +532,8 @@ class Segmenter:
         """`query` are the frame's features; `beside` and `foreground` (O x 1 x H x W) are the neighbour's."""
         outputs: list[tuple[list[int], Propagation]] = []
         groups = []
+        neighbour = frame + 1 if side == "backward" else frame - 1
+        compared = None if self.options.training else session.features.beside(frame, neighbour)
         for rows, records in self._object_groups(session, memory):
             order = select_memory([r.frame for r in records], frame, limit=self.options.memory_limit)
             groups.append((rows, [records[position] for position in order]))
@@ -539,7 +541,9 @@ class Segmenter:
         for rows, records in groups:
             ids = [session.object_ids[row] for row in rows]
             entries = [*(rows_of(readings[id(record)], ids) for record in records), *trail.entries(ids)]
-            outputs.append((rows, self.network.propagate(query, beside, foreground[rows], entries)))
+            outputs.append((rows, self.network.propagate(compared or query, beside, foreground[rows], entries)))
+        if compared is None and not self.options.training:
+            session.features.put_beside(frame, neighbour, self.network.compared(query, outputs[0][1]))
         output = _merge(outputs, foreground)
         probabilities = aggregate(output.foreground)
         old = session.state.base_predictions.get(frame)

@@ -126,6 +126,14 @@ class GuidedNetwork(nn.Module, abc.ABC):
         """
         return entry
 
+    def compared(self, query: FrameFeatures, output: Propagation) -> FrameFeatures:
+        """The query's features with what `propagate` found out by comparing it with its neighbour alone.
+
+        For `propagate` in the query's place, with the same neighbour: a caller may keep it for the rounds to come.  The
+        default is the features as they are: nothing is worth keeping.
+        """
+        return query
+
     def remember(self, features: FrameFeatures, output: Propagation, foreground: Tensor) -> MemoryEntry | None:
         """A propagated frame as memory for the frames that follow it, or `None` (the default).
 

@@ -126,10 +126,15 @@ class WithoutLocal(CompactGIS):
     ) -> CompactPropagation:
         if query is neighbour:  # the annotated frame itself has no neighbour anyway
             return super().propagate(query, neighbour, neighbour_foreground, memory)
+        query = replace(query, flow=None, agreement=None)  # kept by the whole network, whose features this one uses
         known = self.propagation.global_transfer(query, memory).mask  # O x 4 x h x w
         fine = nn.functional.pixel_shuffle(known, 2)  # O x 1 x H/4 x W/4
         foreground = nn.functional.interpolate(fine, scale_factor=4, mode="bilinear", align_corners=False)
         return super().propagate(query, query, foreground, memory)
+
+    def compared(self, query: CompactFeatures, output: CompactPropagation) -> CompactFeatures:
+        """Nothing is worth keeping: what the whole network kept must not be overwritten."""
+        return query
 
 
 def without_local(network: CompactGIS) -> WithoutLocal:

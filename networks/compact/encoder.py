@@ -16,7 +16,7 @@ from networks.interface import FrameFeatures
 
 @dataclass(frozen=True)
 class CompactFeatures(FrameFeatures):
-    """What depends on one frame alone; h, w = H/8, W/8."""
+    """What depends on one frame alone, and maybe what comparing it with a neighbour gave; h, w = H/8, W/8."""
 
     colour: Tensor  # 1 x 3 x H/2 x W/2, of the picture itself, normalised as the network's input is
     skip2: Tensor  # 1 x 8 x H/2 x W/2
@@ -27,6 +27,8 @@ class CompactFeatures(FrameFeatures):
     query: Tensor  # 1 x 64 x h x w, this frame's part of the propagation trunk's input
     key: Tensor  # 1 x 96 x h x w, unit length: what both matchings compare
     value: Tensor  # 1 x 16 x h x w, compared before and after transfer (reliability)
+    flow: Tensor | None = None  # 1 x 2 x H/2 x W/2, offsets into the neighbour it is to be propagated from
+    agreement: Tensor | None = None  # 1 x 12 x H/4 x W/4, with that neighbour after the motion, in (0, 1]
 
 
 class FrameEncoder(nn.Module):

@@ -111,6 +111,10 @@ class CompactGIS(GuidedNetwork):
         """Mask and object feature brought to the query frame: half the time of its propagation."""
         return self.propagation.global_transfer.read(query, entry)
 
+    def compared(self, query: CompactFeatures, output: CompactPropagation) -> CompactFeatures:
+        """With the motion from the neighbour."""
+        return replace(query, flow=output.flow, agreement=output.agreement)
+
     def remember(self, features: CompactFeatures, output: CompactPropagation, foreground: Tensor) -> CompactEntry:
         # The masks are what the next frame is told of them, as everywhere between frames: no gradient runs through.
         mask = cells(foreground.detach().float())

@@ -25,6 +25,8 @@ class CompactPropagation(Propagation):
     feature: Tensor | None = None  # O x 24 x h x w, what a frame that remembers this one reads of its objects
     transferred: Tensor | None = None  # O x 1 x H/4 x W/4, mask carried from the annotated frames
     matched: Tensor | None = None  # O x 1 x H/4 x W/4, mask carried from the neighbour by matching
+    flow: Tensor | None = None  # 1 x 2 x H/2 x W/2, motion into the neighbour
+    agreement: Tensor | None = None  # 1 x 12 x H/4 x W/4, of the two frames after the motion
     warped: Tensor | None = None  # O x 1 x H/2 x W/2, the neighbour's mask warped
     change: Tensor | None = None  # 1 x 3 x H/2 x W/2, this frame's colours minus the neighbour's, warped
     correctness_logit: Tensor | None = None  # O x 1 x h x w, of the final mask
@@ -70,15 +72,11 @@ class PropagationBranch(nn.Module):
         transferred = self.global_transfer(query, memory)
         half = F.avg_pool2d(neighbour_foreground.float(), 2)  # O x 1 x H/2 x W/2
         local = self.local_transfer(query, neighbour, F.pixel_unshuffle(F.avg_pool2d(half, 2), 2))
-        flow = self.refinement(query.fine_key, neighbour.fine_key, local.flow)  # 1 x 2 x H/4 x W/4
-        flow2 = self.last_refinement(query.colour, neighbour.colour, flow)  # 1 x 2 x H/2 x W/2
-        carried = warp(torch.cat([half.transpose(0, 1), neighbour.colour], 1), flow2)  # 1 x (O + 3) x H/2 x W/2
+        flow, agreement = self._motion(query, neighbour, local.flow)
+        carried = warp(torch.cat([half.transpose(0, 1), neighbour.colour], 1), flow)  # 1 x (O + 3) x H/2 x W/2
         warped = carried[:, :-3].transpose(0, 1)  # O x 1 x H/2 x W/2
         change = query.colour - carried[:, -3:]
         picture = torch.cat([query.colour, change], 1)  # 1 x 6 x H/2 x W/2
-        # Where the two frames agree after the motion: shared by all objects.
-        difference = query.detail.float() - warp(neighbour.detail, flow)
-        agreement = torch.exp(-(difference**2))  # 1 x 12 x H/4 x W/4
         warped4 = F.avg_pool2d(warped, 2)
         pair = torch.cat(
             [
@@ -125,6 +123,8 @@ class PropagationBranch(nn.Module):
             feature=transferred.feature + self.feature(F.relu(trunk)),
             transferred=masks4[:, :1],
             matched=masks4[:, 1:],
+            flow=flow,
+            agreement=agreement,
             warped=warped,
             change=change,
             correctness_logit=quality.correctness_logit,
@@ -132,6 +132,15 @@ class PropagationBranch(nn.Module):
             frame_masks=torch.stack([F.pixel_shuffle(m, 2) for m in transferred.frame_mask]),
             frame_reliability=transferred.frame_reliability,
         )
+
+    def _motion(self, query: CompactFeatures, neighbour: CompactFeatures, flow: Tensor) -> tuple[Tensor, Tensor]:
+        """Precise motion, 1 x 2 x H/2 x W/2, and where the frames agree after it, 1 x 12 x H/4 x W/4; `flow` is that of
+        the matching.  Shared by all objects, the same in every round, and a sixth of a propagation."""
+        if query.flow is not None and query.agreement is not None:
+            return query.flow, query.agreement
+        flow = self.refinement(query.fine_key, neighbour.fine_key, flow)  # 1 x 2 x H/4 x W/4
+        difference = query.detail.float() - warp(neighbour.detail, flow)
+        return self.last_refinement(query.colour, neighbour.colour, flow), torch.exp(-(difference**2))
 
 
 class Memoriser(nn.Module):

@@ -14,6 +14,7 @@ from torch import Tensor
 from libs.feature_cache import FeatureCache
 from libs.segmenter import Segmenter, SegmenterOptions
 from libs.session import Session
+from networks.compact import CompactGIS
 from networks.inference import prepare_for_inference
 from networks.interface import FrameFeatures, MemoryEntry
 from networks.network import GISNet
@@ -75,6 +76,33 @@ def test_readings_go_with_the_features_and_never_exceed_the_budget():
     small = cache_with(1, 120)
     small.read(0, [entry], read)
     assert 0 in small and small.bytes == 100
+
+
+@dataclass(frozen=True)
+class MoreNumbers(Numbers):
+    difference: Tensor | None = None
+
+
+def test_what_comparing_gave_is_kept_by_neighbour_and_goes_with_the_features():
+    cache = FeatureCache(340)
+    for frame in range(2):
+        cache.get(frame, lambda frame: MoreNumbers(torch.zeros(25)))
+    features = cache.get(1, None)
+    assert cache.beside(1, 0) is None
+    for neighbour in (0, 2, 0):
+        cache.put_beside(1, neighbour, replace(features, difference=torch.full((10,), float(neighbour))))
+    assert cache.bytes == 2 * 100 + 2 * 40
+    found = cache.beside(1, 2)
+    assert found.values is features.values and float(found.difference[0]) == 2 and cache.beside(0, 1) is None
+    assert cache.get(1, None).difference is None, "the features alone are of no neighbour"
+    cache.put_beside(0, 1, cache.get(0, None))  # nothing more is known
+    assert cache.bytes == 280
+    cache.put_beside(1, 3, replace(features, difference=torch.zeros(25)))  # 380 bytes: frame 0 goes
+    assert 0 not in cache and cache.bytes == 280
+    cache.put_beside(0, 1, replace(features, difference=torch.zeros(25)))  # not kept any more
+    assert cache.bytes == 280
+    cache.get(2, lambda frame: MoreNumbers(torch.zeros(50)))
+    assert 1 not in cache and cache.bytes == 200 and cache.beside(1, 0) is None
 
 
 def test_another_entry_at_the_same_address_is_another_entry():
@@ -162,6 +190,29 @@ def test_objects_that_come_and_go_give_what_no_cache_gives(network):
         session.remove_object(1)
         results.append(play(segmenter, (1,), session))
     assert same(*results)
+
+
+class CountingMotion(CompactGIS):
+    """Counts how often the motion between two frames is refined."""
+
+    def propagate(self, query, *rest):
+        self.count = getattr(self, "count", 0) + (query.flow is None)
+        return super().propagate(query, *rest)
+
+
+def test_motion_is_found_once_for_two_frames_and_direction():
+    torch.manual_seed(0)
+    network = CountingMotion().eval()
+    options = SegmenterOptions.for_network(network, short_side=32, second_opinions=0, crossings=0)
+    segmenter = Segmenter(network, options=options)
+    session = play(segmenter, (0,))
+    assert network.count == 1 + 3  # the annotated frame itself, and the steps on from it
+    play(segmenter, (0,), session)
+    assert network.count == 5
+    play(segmenter, (3,), session)
+    assert network.count == 8, "two steps back"
+    afresh = Segmenter(network, options=replace(options, feature_budget_bytes=0))
+    assert same(session, play(afresh, (0, 0, 3)))
 
 
 def test_a_loaded_session_reads_again_and_goes_on_alike(network, tmp_path):

@@ -106,8 +106,8 @@ def test_so_does_a_crossing() -> None:
     segmenter.annotate(session, annotation(7, masks))
     segmenter.network.entries.clear()
     visits(segmenter, session)
-    # Frames 6 to 3, a passed frame joining from 4 on; frame 2 from 3's side, by frame 7 and the one passed; its settling;
-    # frames 1 and 0, a new direction; frames 8 and 9.
+    # Frames 6 to 3, a passed frame joining from 4 on; frame 2 from 3's side, by frame 7 and the one passed; its
+    # settling; frames 1 and 0, a new direction; frames 8 and 9.
     assert segmenter.network.entries == [2, 2, 3, 3, 2, 1, 2, 2, 2, 2]
 
 
