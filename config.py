@@ -74,7 +74,7 @@ class Config:
     short_side: int | None = None  # shorter side in pixels that frames are worked on at; 0 = their own size
     guidance_rule: Literal["auto", "published", "improved"] = "auto"  # improved: by expected help; auto: by the network
     range_proportion: float = 0.99  # share of the frames towards another annotated frame that a round visits
-    second_opinions: int | None = None  # judgements of the first annotated frame from around it; none = network's
+    second_opinions: int | None = None  # times at most the first frame is judged again; none = the network's own
     crossings: int | None = None  # annotated frames that a round judges again, to each side; none = the network's own
     memory_limit: int = 3  # annotated frames that each frame reads at most; 0 = all
     wrap_scribbles: bool = False  # published fault: strokes at the upper and left border appear at the opposite one

@@ -117,9 +117,12 @@ def run_round(
         total = 1 + len(segmenter.frames_to_visit(session))
         if progress:
             progress(1, total)
+        done = 1
         for done, _ in enumerate(segmenter.propagate(session), 2):
             if progress:
                 progress(done, total)
+        if progress and done < total:  # opinions that were not asked for
+            progress(total, total)
     masks = session.masks()
     device.synchronise(segmenter.device)
     seconds = time.perf_counter() - started

@@ -48,7 +48,7 @@ class Progress:
     score: float
     direction: str  # annotated, backward, forward
     done: int
-    total: int  # frames of this round, the annotated one not counted
+    total: int  # frames of this round at most, the annotated one not counted
 
 
 class Controller:
@@ -287,8 +287,8 @@ class Controller:
     def _propagate(
         self, options: RunOptions, report: Callable[[Progress], None], cancelled: Callable[[], bool]
     ) -> bool:
-        before, visits, done, stopped = self.session.snapshot(), self._visits(options), 0, False
-        total = len(visits)  # a frame that is visited twice counts twice
+        before, planned, visited, finished = self.session.snapshot(), self._visits(options), [], False
+        total = len(planned)  # at most; a frame that is visited twice counts twice
         frames = self.segmenter.propagate(self.session, **vars(options))
         try:
             for result in frames:
@@ -296,17 +296,18 @@ class Controller:
                 stored = self.workspace.record_frame(result.frame, prediction, result.score)
                 self.session.state.predictions[result.frame] = stored
                 self._saved = None
-                done += 1
-                report(Progress(result.frame, result.score, result.direction, done, total))
-                if done < total and cancelled():
-                    stopped = True
+                visited.append(result.frame)
+                report(Progress(result.frame, result.score, result.direction, len(visited), total))
+                if len(visited) < total and cancelled():
                     break
+            else:
+                finished = True
         finally:
             frames.close()
-            if done:
-                how = "" if done == total else f" of {len(set(visits))} (stopped)"
-                self._commit(f"Propagation, {len(set(visits[:done]))}{how} frames", self._latest_frame())
-        return not stopped
+            if visited:
+                how = "" if finished else f" of {len(set(planned))} (stopped)"
+                self._commit(f"Propagation, {len(set(visited))}{how} frames", self._latest_frame())
+        return finished
 
     def _protected(self, frame: int, before: SessionState) -> Prediction:
         """The frame's new prediction on disk, with locked objects as they were before."""

@@ -170,6 +170,33 @@ def test_an_opinion_that_the_strokes_contradict_is_not_adopted() -> None:
     np.testing.assert_array_equal(session.mask(3), mask)
 
 
+class Contrary(Remembering):
+    """Strokes on a mask that others suggest take everything back."""
+
+    def interact(self, image: Tensor, features: FrameFeatures, planes: Tensor) -> Interaction:
+        interaction = super().interact(image, features, planes)
+        if (planes[:, 0] == 0.5).all():
+            return interaction
+        return replace(
+            interaction, mask_logit=interaction.mask_logit * 0 - 20, object_feature=planes.new_zeros(2, 3, 1, 1) + 9
+        )
+
+
+def test_the_first_opinion_that_is_not_adopted_is_the_last() -> None:
+    segmenter = Segmenter(
+        Contrary(),
+        options=SegmenterOptions(passed_frames=1, second_opinions=3, surroundings=2, repeat_memory=False),
+    )
+    frames, masks = squares_video(num_frames=7)
+    session = segmenter.open(frames)
+    segmenter.annotate(session, annotation(3, masks))
+    assert len(segmenter.frames_to_visit(session)) == 3 * 5 + 6, "at most"
+    assert [r.frame for r in segmenter.propagate(session)] == [2, 1, 4, 5, 3, 2, 1, 0, 4, 5, 6]
+    assert len(segmenter.network.planes) == 2
+    assert [r.frame for r in segmenter.propagate(session)] == [2, 1, 0, 4, 5, 6], "nor is it asked for when going on"
+    np.testing.assert_array_equal(session.masks(), masks)
+
+
 class Impressionable(Remembering):
     """What it remembers of a frame depends on the mask before as much as on the strokes."""
 
