@@ -455,7 +455,8 @@ class Segmenter:
         `trails`, is read besides the other annotated frames of `memory`, in which the frame's own record is replaced.
 
         The others may be wrong.  If the strokes had to change too much of what they say (agreement, mean J, below
-        `CROSSING_BORNE_OUT`, or `BORNE_OUT` where there is no other annotated frame), or what comes out is no nearer to it than the earlier mask, everything stays as it was.
+        `CROSSING_BORNE_OUT`, or `BORNE_OUT` where there is no other annotated frame), or what comes out is no nearer to
+        it than the earlier mask, everything stays as it was.
         """
         features, ids, geometry = self.features(session, frame), session.object_ids, session.geometry
         others = [record for record in memory if record.frame != frame]
