@@ -63,9 +63,7 @@ class SegmenterOptions:
     memory_limit: int = 3  # annotated frames that a frame reads at most: the first and the nearest; 0 = all
     passed_frames: int = 0  # propagated frames of the same direction that a frame reads besides; published: none
     passed_every: int = 2  # every how-many-th frame joins them
-    second_opinions: int = (
-        0  # times at most that the first annotated frame is judged again from around; published: none
-    )
+    second_opinions: int = 0  # times at most that the first annotated frame is judged again; published: none
     surroundings: int = 8  # frames to each side that are segmented for a second opinion
     crossings: int = 0  # annotated frames that a round judges again and goes on behind, to each side; published: none
     repeat_memory: bool = True  # a frame annotated twice is in the memory twice (published); False: the latest only
@@ -344,7 +342,7 @@ class Segmenter:
     def _second_opinion(self, session: Session, plan: _Plan, reader: Prefetcher) -> Iterator[FrameResult]:
         """Judge the annotated frame again by what the frames around it make of it."""
         state = session.state
-        (before,) = state.memory
+        before = state.memory[-1]
         sides, trails = [], []
         for side, leg in plan.around:
             trail, first = self._trail(), None
@@ -356,7 +354,7 @@ class Segmenter:
         with self.computing():
             result = self._judged_again(session, plan.now, sides, state.memory, trails)
         # One that is not adopted changes nothing, so the next would be the same.
-        adopted = state.memory[0] is not before
+        adopted = state.memory[-1] is not before
         state.opinions = state.opinions + 1 if adopted else self.options.second_opinions
         yield result
 
