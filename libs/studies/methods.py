@@ -14,7 +14,7 @@ from torch import nn
 from libs.baselines.grabcut_flow import GrabCutFlow
 from libs.baselines.label_propagation import LabelPropagation, PropagationSettings
 from libs.device import computes_bfloat16
-from libs.segmenter import BORNE_OUT, CROSSING_BORNE_OUT, CROSSINGS, SECOND_OPINIONS, Segmenter
+from libs.segmenter import BORNE_OUT, CROSSING_BORNE_OUT, CROSSINGS, DISTANCE_DOUBT, SECOND_OPINIONS, Segmenter
 from libs.studies import ablation
 from networks.compact.network import CompactGIS
 from networks.inference import prepare_for_inference
@@ -25,7 +25,7 @@ Build = Callable[[GuidedNetwork], Segmenter]
 # What the network's rounds depend on besides.
 ROUNDS = (
     f"{SECOND_OPINIONS} second opinions if borne out by {BORNE_OUT}, {CROSSINGS} crossings by {CROSSING_BORNE_OUT}, "
-    f"{CompactGIS.preferred_short_side} pixels"
+    f"{CompactGIS.preferred_short_side} pixels, R-scores less {DISTANCE_DOUBT} a frame"
 )
 
 

@@ -75,7 +75,8 @@ class QualityHead(nn.Module):
         expected = ((union * reliability).sum() + 0.1) / ((union + missed).sum() + 0.1)
         # The worse of two judgements, for a frame is to be looked at if either has a doubt: the count above, and the
         # weakest object's predicted J; less where masks are undecided or all border.  Of what was tried (also the mean
-        # of the two, distance from annotated frames, doubts handed on from frame to frame) this ranks frames best.
+        # of the two, doubts handed on from frame to frame) this ranks frames best; the segmenter, which knows how far a
+        # frame is from the annotated ones, takes a little off for that.
         undecided = (p * (1 - p)).sum() / (p.sum() + 1)  # mean 1 - p of the foreground, by cells; in [0, 1)
         score = torch.minimum(expected, torch.sigmoid(quality_logit).min()) * (1 - undecided) ** 2
         return Quality(logit, quality_logit, reliability, score)
