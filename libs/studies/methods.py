@@ -22,11 +22,12 @@ from networks.interface import GuidedNetwork
 
 NETWORK = "network"
 Build = Callable[[GuidedNetwork], Segmenter]
-# What the network's rounds depend on besides.
-ROUNDS = (
+# What the network's masks depend on besides, and what its R-scores do.
+MASKS = (
     f"{SECOND_OPINIONS} second opinions if borne out by {BORNE_OUT}, {CROSSINGS} crossings by {CROSSING_BORNE_OUT}, "
-    f"{CompactGIS.preferred_short_side} pixels, R-scores less {DISTANCE_DOUBT} a frame"
+    f"{CompactGIS.preferred_short_side} pixels"
 )
+MASKS_AND_SCORES = f"{MASKS}, R-scores less {DISTANCE_DOUBT} a frame"
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def _ablated(
         shares_first_round,
         shares_features=True,
         compact_only=compact_only,
-        settings=ROUNDS,
+        settings=MASKS,  # they are played with the truly worst frames, whatever their R-scores
     )
 
 
@@ -94,7 +95,9 @@ def _label_propagation(network: GuidedNetwork) -> Segmenter:
     return Segmenter(LabelPropagation(backbone), device=next(backbone.parameters()).device)
 
 
-FULL = Method(NETWORK, "R-attention (the network)", _of(None), lambda n: n, shares_features=True, settings=ROUNDS)
+FULL = Method(
+    NETWORK, "R-attention (the network)", _of(None), lambda n: n, shares_features=True, settings=MASKS_AND_SCORES
+)
 
 ABLATIONS = (
     _ablated(
