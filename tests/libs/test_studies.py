@@ -214,7 +214,7 @@ def test_averaging_is_the_mean_of_the_frames_answers_and_best_is_one_of_them(com
         best = ablation.best_single(compact).propagation.global_transfer(query, entries)
     assert torch.allclose(mean.mask, sum(s.mask for s in single) / 3, atol=1e-6)
     assert mean.frame_mask.shape[0] == 3
-    surest = max(single, key=lambda s: float(s.frame_reliability.mean()))
+    surest = max(single, key=lambda s: float(s.frame_reliability.detach().mean()))
     assert torch.equal(best.mask, surest.mask)
 
 
@@ -264,7 +264,7 @@ def test_the_published_attention_can_be_averaged_too():
     assert torch.allclose(mean.feature, (single[0].feature + single[1].feature) / 2)
     assert torch.allclose(mean.reliability, attention(*arguments, memory, (3, 4)).reliability)
     best = ablation.OneByOne(attention, best=True)(*arguments, memory, (3, 4))
-    surest = max(single, key=lambda s: float(s.reliability.mean()))
+    surest = max(single, key=lambda s: float(s.reliability.detach().mean()))
     assert torch.equal(best.feature, surest.feature)
     assert ablation.OneByOne(attention, best=True).keys(torch.zeros(1, 8, 3, 4)).shape == (1, 4, 12)
 
