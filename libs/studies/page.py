@@ -286,17 +286,19 @@ def _csv(rows: Sequence[Sequence[object]]) -> str:
 
 
 def _rounds_csv(found: Sequence[Findings]) -> str:
-    rows: list[list[object]] = []
+    """Each run once, though several studies show it, and not all of them on every video."""
+    rows: dict[tuple[str, str, str, str], list[str]] = {}
     for f in found:
-        groups = {(c.method, c.policy): c for c in (*f.baselines, *f.attention)}
+        curves = [*f.baselines, *f.attention]
         if f.guidance is not None:
             g = f.guidance
-            groups |= {(c.method, c.policy): c for c in (g.oracle, *g.guided, *g.random, *g.random_four)}
-        for (method, policy), c in groups.items():
+            curves += [g.oracle, *g.guided, *g.random, *g.random_four]
+        for c in curves:
             for video, values, area in zip(c.videos, c.values, c.areas, strict=True):
-                rows.append([f.dataset, method, policy, video, *(f"{v:.5f}" for v in values), f"{area:.5f}"])
-    width = max((len(r) for r in rows), default=5) - 5
-    return _csv([["dataset", "method", "policy", "video", *(f"round-{i + 1}" for i in range(width)), "area"], *rows])
+                rows[f.dataset, c.method, c.policy, video] = [*(f"{v:.5f}" for v in values), f"{area:.5f}"]
+    width = max(map(len, rows.values()), default=1) - 1
+    head = ["dataset", "method", "policy", "video", *(f"round-{i + 1}" for i in range(width)), "area"]
+    return _csv([head, *([*key, *values] for key, values in sorted(rows.items()))])
 
 
 def _guidance_csv(found: Sequence[Findings]) -> str:

@@ -20,6 +20,7 @@ from libs.studies import __main__ as command
 from libs.studies import ablation, summary
 from libs.studies.data import DataRoot, StudyVideo, plan_videos, working_size
 from libs.studies.methods import ABLATIONS, FULL, NETWORK, Method, weights_digest
+from libs.studies.page import About, write_page
 from libs.studies.play import Measure, RoundResult, first_round, play
 from libs.studies.policies import Policy
 from libs.studies.records import RunKey, VideoRecord
@@ -429,6 +430,16 @@ def test_correlation_per_round_and_pooled():
     assert found.first == pytest.approx(1) and found.mean == pytest.approx(0)
     # ranks of J 1..8 against 1 2 3 4 8 7 6 5: sum of squared differences 9 + 1 + 1 + 9 = 20
     assert found.pooled == pytest.approx(1 - 6 * 20 / (8 * 63))
+
+
+def test_the_table_of_rounds_has_every_run_once(tmp_path):
+    random = {(NETWORK, f"random-{i}"): rounds_of(0.9, 0.9) for i in range(2)}
+    both = {(NETWORK, "wo_RS"): rounds_of(0.5, 0.7), ("grabcut-flow", "wo_RS"): rounds_of(0.2, 0.4)}
+    runs = {"a": both | random | {(NETWORK, "RS1"): rounds_of(0.5, 0.6)}, "b": both}  # guidance on one of them only
+    write_page(tmp_path, {"real": runs}, About("x", "y", "z", {}))
+    rows = [line.split(",")[1:6] for line in (tmp_path / "rounds.csv").read_text().splitlines()[1:]]
+    assert [r[:3] for r in rows if r[0] == NETWORK and r[1] == "wo_RS"] == [[NETWORK, "wo_RS", v] for v in "ab"]
+    assert len(rows) == len({tuple(r[:3]) for r in rows}) == 7
 
 
 # ---- the command ---------------------------------------------------------------------------------------------------
