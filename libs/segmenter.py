@@ -51,10 +51,12 @@ CROSSINGS = 1  # going through all of them wins .003 more, but then every round 
 CROSSING_BORNE_OUT = 0.7
 BORNE_OUT = 0.9
 # Chains in training had seven frames at most, so the network does not know how errors gather over a longer one.  Rank
-# correlation of R-score and J over all rounds, with .004 instead of none: seven real sequences .29 to .35, five of the
-# sample .63 to .60, eleven synthetic clips .552 to .560; after round 1 .50 to .51, .57 to .59, .42.
+# correlation of R-score and J over all rounds, with .004 instead of none: seven real sequences .29 to .33, five of the
+# sample .63 to .60, eleven synthetic clips .552 to .556; after round 1 .50 to .51, .57 to .59, .42 to .41.
 DISTANCE_DOUBT = 0.004
-PASSED_FRAMES = 1  # more of them win nothing, and each costs as much as an annotated frame
+# More of them win nothing on 24 frames, and each costs as much as an annotated frame.  On whole sequences of 40 to 90
+# frames three of them win .01 of J&F in round 1.
+PASSED_FRAMES = 1
 IMPORTED_MASK_LOGIT = 12.0  # sigmoid(12) = 1 - 6e-6: an imported mask is certain
 
 
