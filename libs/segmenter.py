@@ -55,7 +55,7 @@ BORNE_OUT = 0.9
 # sample .63 to .60, eleven synthetic clips .552 to .556; after round 1 .50 to .51, .57 to .59, .42 to .41.
 DISTANCE_DOUBT = 0.004
 # More of them win nothing on 24 frames, and each costs as much as an annotated frame.  On whole sequences of 40 to 90
-# frames three of them win .01 of J&F in round 1.
+# frames two of them win .008 of J&F in round 1, and nothing later.
 PASSED_FRAMES = 1
 IMPORTED_MASK_LOGIT = 12.0  # sigmoid(12) = 1 - 6e-6: an imported mask is certain
 
