@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from dataset_torch.errors import UserError
-from dataset_torch.synthetic.recipe import Recipe
+from dataset_torch.synthetic.recipe import Recipe, changed_recipe
 from dataset_torch.synthetic.shards import render_many
 
 
@@ -36,6 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="SHARE",
         help="of objects that get a part of another colour",
     )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change how often things happen (dataset_torch/synthetic/recipe.py), for example area=0.003,0.15",
+    )
     options = parser.parse_args(arguments)
     if not 0 <= options.recoloured_parts <= 1:
         parser.error(f"--recoloured-parts is a share between 0 and 1, not {options.recoloured_parts:g}")
@@ -43,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     recipe = Recipe(steps=options.steps, height=height, width=width, recoloured_parts=options.recoloured_parts)
     started = time.perf_counter()
     try:
+        recipe = changed_recipe(recipe, options.set)
         made = render_many(
             options.out, options.count, options.material, workers=options.workers, seed=options.seed, recipe=recipe
         )

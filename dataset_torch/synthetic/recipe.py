@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from dataset_torch.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -61,3 +65,45 @@ class Recipe:
 
 
 DEFAULT_RECIPE = Recipe()
+
+
+def changed_recipe(recipe: Recipe, pairs: Sequence[str]) -> Recipe:
+    """`recipe` with `NAME=VALUE` or `NAME=VALUE,VALUE...` (of a range or of chances) in place.
+
+    Raises:
+        UserError: there is no such setting; a value is no number of its kind, or negative; a range does not have two
+            ends in order; chances do not add up to 1.
+    """
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(Recipe)}
+    changes: dict[str, object] = {}
+    for pair in pairs:
+        name, _, text = pair.partition("=")
+        if name not in kinds:
+            raise UserError(f"--set {pair}: write NAME=VALUE; the names are {', '.join(kinds)}.")
+        kind = kinds[name]
+        try:
+            values = tuple((int if "int" in kind else float)(part) for part in text.split(","))
+        except ValueError:
+            values = ()
+        if not values or not all(0 <= value < float("inf") for value in values):
+            raise UserError(f"--set {pair}: {name} takes numbers that are not negative, such as {name}={_text(name)}.")
+        if "..." in kind:
+            fits = abs(sum(values) - 1) < 1e-6
+            wanted = "chances that add up to 1"
+        elif "tuple" in kind:
+            fits = len(values) == 2 and values[0] <= values[1]
+            wanted = "LOW,HIGH"
+        else:
+            whole = kind == "int"
+            fits = len(values) == 1 and (whole or values[0] <= 1)
+            wanted = "one whole number" if whole else "a chance between 0 and 1"
+        if not fits:
+            raise UserError(f"--set {pair}: {name} takes {wanted}, such as {name}={_text(name)}.")
+        changes[name] = values if "tuple" in kind else values[0]
+    return dataclasses.replace(recipe, **changes)
+
+
+def _text(name: str) -> str:
+    """The default of a setting, as it is written on the command line."""
+    value = getattr(DEFAULT_RECIPE, name)
+    return ",".join(f"{v:g}" for v in value) if isinstance(value, tuple) else f"{value:g}"
