@@ -44,7 +44,7 @@ class TrainedNetwork(GuidedNetwork):
     def __init__(self, network: GuidedNetwork) -> None:
         super().__init__()
         self.network = network
-        self.probability, self.generator = 0.0, np.random.default_rng(0)
+        self.probability, self.graded, self.generator = 0.0, 1.0, np.random.default_rng(0)
         for name in ("architecture", "pad_multiple", "image_mean", "image_std", "negatives_everywhere"):
             setattr(self, name, getattr(network, name))
         self.remembers_passed = network.remembers_passed
@@ -80,7 +80,9 @@ class TrainedNetwork(GuidedNetwork):
                 return self.network.propagate(query, neighbour, foreground, memory)
         if self.generator.random() < self.probability:
             foreground = damage(foreground, self.generator)
-        return self.network.propagate(query, neighbour, foreground, memory)
+        # Some frames of a long chain only carry the masks on, errors and all; that costs a third of learning from them.
+        with torch.set_grad_enabled(self.graded == 1 or self.generator.random() < self.graded):
+            return self.network.propagate(query, neighbour, foreground, memory)
 
 
 @dataclass
@@ -109,7 +111,7 @@ def run_pass(
 ) -> PassResult:
     """Rounds on one sample through a `training_segmenter`; the network's parameters get no gradient yet."""
     wrapped = segmenter.network
-    wrapped.probability, wrapped.generator = stage.corruption, generator
+    wrapped.probability, wrapped.graded, wrapped.generator = stage.corruption, stage.graded, generator
     session = segmenter.open(ArrayFrames(sample.frames), object_ids=sample.object_ids)
     targets = [object_targets(torch.from_numpy(t), len(sample.object_ids)).to(segmenter.device) for t in sample.truth]
     encode_all(segmenter, session, wrapped.network)
@@ -196,8 +198,13 @@ def _one_round(
             settled = aggregate(result.propagation.foreground)
             frame_terms.append(propagation_loss(result.propagation, settled, targets[result.frame], weights)[0])
         else:
-            loss, quality = propagation_loss(result.propagation, result.probabilities, targets[result.frame], weights)
-            frame_terms.append(loss)
+            # A recipe may train the judgement alone: then the mask has no gradient, and the score has.
+            output = result.propagation
+            learned_from = output.foreground.requires_grad or output.score.requires_grad
+            with torch.set_grad_enabled(learned_from):
+                loss, quality = propagation_loss(output, result.probabilities, targets[result.frame], weights)
+            if learned_from:
+                frame_terms.append(loss)
             collected.scores.append(result.propagation.score)
             collected.qualities.append(quality.mean())
         collected.quality_of[result.frame] = quality.mean()

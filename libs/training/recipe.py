@@ -10,7 +10,7 @@ from typing import Any
 from dataset_torch.errors import UserError
 from libs.simulated_user import UserStyle
 
-RECIPES = ("compact", "compact_motion", "compact_quality", "resnet50")
+RECIPES = ("compact", "compact_chains", "compact_motion", "compact_quality", "resnet50")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Stage:
     stride: int = 2  # frames of the video between two frames of a clip, at most
     finished_mask: float = 0.2  # probability that round 1 gives the true mask instead of strokes
     corruption: float = 0.3  # probability that a neighbour's mask is damaged before it is used
+    graded: float = 1.0  # share of a long chain's frames that are learned from; the others only carry the masks on
     practice: float = 0.0  # frames per pass (on average) on which the interaction alone is practised
     data: tuple[str, ...] = ()  # kinds of training sets (libs/training/data.py); empty: all that were given
 

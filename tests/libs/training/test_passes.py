@@ -61,6 +61,42 @@ def test_that_a_finished_mask_is_kept_is_learned_too(monkeypatch: pytest.MonkeyP
     assert all(bool(((p > 1e-4) & (p < 1 - 1e-4)).any()) for _, p, _, _ in judged)
 
 
+def test_the_judgement_can_be_trained_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = []
+
+    def counted(*args: Any) -> Any:
+        losses.append(propagation_loss(*args))
+        return losses[-1]
+
+    monkeypatch.setattr(passes, "propagation_loss", counted)
+    network, recipe, generator = CompactGIS(), tiny_recipe(), np.random.default_rng(0)
+    network.requires_grad_(False)
+    network.propagation.quality.requires_grad_(True)
+    stage = recipe.stages[0].__class__(1, (4, 4), (1,), size=(64, 96), finished_mask=0)
+    sample = make_sample(square_clip(1, length=4), generator)
+    run_pass(training_segmenter(network, recipe), sample, recipe, stage, generator)
+    # The annotated frame comes first and is learned from in half of the passes; no mask has a gradient here.
+    assert len(losses) == 4 and all(loss.requires_grad for loss, _ in losses[1:])
+
+
+@pytest.mark.parametrize("graded", [1.0, 0.5])
+def test_a_share_of_a_long_chain_is_learned_from(monkeypatch: pytest.MonkeyPatch, graded: float) -> None:
+    learned = []
+
+    def counted(output: Any, *args: Any) -> Any:
+        learned.append(output.foreground.requires_grad)
+        return propagation_loss(output, *args)
+
+    monkeypatch.setattr(passes, "propagation_loss", counted)
+    recipe, generator = tiny_recipe(), np.random.default_rng(0)
+    stage = recipe.stages[0].__class__(1, (24, 24), (1,), size=(32, 32), finished_mask=1, graded=graded)
+    sample = make_sample(square_clip(1, length=24), generator)
+    result = run_pass(training_segmenter(CompactGIS(), recipe), sample, recipe, stage, generator)
+    assert len(learned) == 24 and result.loss.requires_grad
+    # The annotated frame itself, which comes first, is learned from in half of the passes, whatever the share is.
+    assert all(learned[1:]) if graded == 1 else 5 < sum(learned[1:]) < 18
+
+
 def test_a_sample_keeps_the_objects_that_can_be_stroked() -> None:
     clip = square_clip(1)
     masks = clip.masks.copy()
