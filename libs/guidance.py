@@ -26,7 +26,10 @@ class GuidanceOptions:
 PUBLISHED = GuidanceOptions()
 INTERACTIVE = GuidanceOptions(exclude_annotated=True, symmetric_exclusion=True, minimum_distance=1, reach=0.1)
 
-LONGEST_REACH = 24  # frames; about a second
+# Frames.  An annotation helps as far as masks stay good on the way, which does not grow with the video.  Six real
+# sequences of 40 to 90 frames, with this instead of a tenth of the frames: rank correlation of a round's gain and the
+# help expected .366 to .377, area over eight rounds with RS1 .853 to .858, with RS4 .855 to .853.
+LONGEST_REACH = 3
 
 
 def expected_help(scores: Sequence[float], annotated_frames: Collection[int], reach: float) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dataset_torch.errors import UserError
-from libs.guidance import INTERACTIVE, GuidanceOptions, expected_help, recommend, spread_lowest
+from libs.guidance import INTERACTIVE, GuidanceOptions, expected_help, help_reach, recommend, spread_lowest
 from tests.golden import golden_json
 
 
@@ -82,3 +82,4 @@ def test_help_reaches_no_further_in_long_videos():
     scores = np.full(5000, 0.9)
     scores[4000:4020] = 0.2  # a short failure in a long video
     assert recommend("RS1", scores, options=INTERACTIVE, annotated_frames={100}) == [4009]
+    assert [help_reach(INTERACTIVE, frames) for frames in (5, 24, 60, 5000)] == pytest.approx([1, 2.4, 3, 3])
