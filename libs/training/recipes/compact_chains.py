@@ -1,6 +1,6 @@
 """The propagation of a trained compact network, on long chains at the size it works at; the reading of strokes stays.
 
-The chains that the shipped weights saw have eight frames at most, those of a video dozens, and many videos show smaller
+The chains that the shipped weights saw have seven frames at most, those of a video dozens, and many videos show smaller
 objects.  Two fifths of the frames are learned from, the others carry the masks on, with the errors that gather:
 
     python -m dataset_torch.synthetic --material MATERIAL --out LONG --count 900 --steps 24 --size 240 432
