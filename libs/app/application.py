@@ -6,7 +6,9 @@ description of the state) may happen in any thread at any time.
 
 from __future__ import annotations
 
+import itertools
 import logging
+import secrets
 import threading
 import time
 import zlib
@@ -89,6 +91,8 @@ class Application:
         self.job: Job | None = None
         self.video: OpenVideo | None = None
         self.study: Study | None = None  # set before the first video is opened
+        self._token = secrets.token_hex(4)  # of this server
+        self._descriptions = itertools.count(1)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._unfinished: set[Future[Any]] = set()
@@ -331,15 +335,22 @@ class Application:
         return self.video
 
     def describe(self) -> Payload:
-        """Everything the page needs to draw itself, but the scores, the masks and the pictures."""
+        """Everything the page needs to draw itself, but the scores, the masks and the pictures.
+
+        Answers may overtake each other on their way, also those about different sessions: the page takes none whose
+        `number` is below that of one it has.  A number is drawn before anything is read, and every change is announced
+        after it was made, so the page's last question always gets a higher number than all answers without the change.
+        """
+        drawn = {"server": self._token, "number": next(self._descriptions)}
         video, job = self.video, self.job
         running = None if job is None else job.describe()
         if video is None:
-            return {"video": None, "job": running, "upload_bytes": self.settings.upload_bytes}
+            return {**drawn, "video": None, "job": running, "upload_bytes": self.settings.upload_bytes}
         controller = video.controller
         frames, session, history = controller.frames, controller.session, controller.history
         undo, redo = history.undo_step, history.redo_step
         return {
+            **drawn,
             "session": controller.session_token,
             "revision": controller.revision,
             "video": {

@@ -37,7 +37,7 @@ export async function refresh() {
 
 export async function take(state) {
   const before = store.state;
-  if (state.session === before.session && state.revision < before.revision) return; // an older answer came late
+  if (state.server === before.server && state.number < before.number) return; // an older answer came late
   store.state = { objects: [], marks: {}, rounds: [], recommended: {}, ...state };
   const other = before.session !== state.session;
   if (other) store.frame = startFrame(state);

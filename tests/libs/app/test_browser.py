@@ -38,11 +38,16 @@ def write_video(folder: Path) -> Path:
 class SquaresUser(User):
     """Somebody who works on the squares."""
 
-    def open(self, folder: Path) -> SquaresUser:
-        """Make a new video in a folder, and open it."""
+    def ask_to_open(self, folder: Path) -> str:
+        """Make a new video in a folder, and have the server open it; the page hears of it when it does."""
         path = str(write_video(folder))
         options = "{method: 'POST', headers: {'content-type': 'application/json'}, body: JSON.stringify({path})}"
         assert self.page.evaluate(f"async (path) => (await fetch('/api/open', {options})).status", path) == 200
+        return path
+
+    def open(self, folder: Path) -> SquaresUser:
+        """Make a new video in a folder, and open it."""
+        path = self.ask_to_open(folder)
         self.wait(f"gis.store.state.video?.path === {path!r}")
         return self.ready()
 
@@ -410,6 +415,32 @@ def test_two_tabs_see_the_same_session(sit, shared):
     assert "another tab" in second.told()
     second.wait("gis.store.state.revision === 4")
     assert second.look("gis.store.state.objects.length") == 1
+
+
+def test_an_answer_that_comes_late_does_not_bring_back_the_video_before(sit, shared):
+    folder, address = shared
+    user = sit(address).open(folder / "first")
+    held = []
+
+    def hold(route) -> None:
+        """Keep the first description of the state, as the server gave it, on its way."""
+        if held:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))
+
+    user.page.route("**/api/state", hold)
+    second = user.ask_to_open(folder / "second")
+    while not held:
+        user.page.wait_for_timeout(20)
+    user.open(folder / "third")
+    route, answer = held[0]
+    assert answer.json()["video"]["path"] == second
+    with user.page.expect_response("**/api/state"):
+        route.fulfill(response=answer)
+    user.page.wait_for_timeout(200)
+    assert user.look("gis.store.state.video.path") == str(folder / "third")
+    user.stroke(1)  # and the page can go on
 
 
 def test_everything_is_reachable_by_keyboard_and_named(sit, shared):

@@ -14,7 +14,10 @@ from tests.libs.app.stand_in import squares, stroke_on
 
 
 def state_of(client) -> dict:
-    return client.get("/api/state").json()
+    """The state without the answer's number, which is another one every time."""
+    state = client.get("/api/state").json()
+    del state["number"]
+    return state
 
 
 def send(client, name: str, **payload):
@@ -76,6 +79,14 @@ def test_small_masks_and_pictures(client):
     for path in ("/api/frames/3", "/api/thumbnails/3", "/api/thumbnails/3"):
         answer = client.get(path)
         assert answer.status_code == 200 and answer.content[:3] == b"\xff\xd8\xff"
+
+
+def test_answers_are_numbered_over_all_videos(client, application, videos):
+    numbers = []
+    for path in (videos / "more", videos / "squares"):
+        numbers.append(client.post("/api/open", json={"path": str(path)}).json()["state"]["number"])
+        numbers.append(client.get("/api/state").json()["number"])
+    assert numbers == sorted(set(numbers))
 
 
 def test_a_command_for_an_older_state_is_refused_and_says_so(client):
