@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from dataset_torch.errors import UserError
 from libs.app.application import Application, Conflict
 from libs.app.bodies import read_json
+from libs.app.pictures import Pictures
 from libs.app.security import Access, Forbidden, Guard, told
 from libs.app.transfers import add_transfer_routes
 
@@ -111,16 +112,23 @@ def _state_routes(server: FastAPI, application: Application) -> None:
 
 
 def _picture_routes(server: FastAPI, application: Application) -> None:
-    # The page puts the video's fingerprint into the address, so a picture never changes under its address.
+    # The page puts the video's fingerprint into the address (v), so a picture never changes under its address.
     forever = {"cache-control": "private, max-age=86400, immutable"}
 
+    def pictures_of(fingerprint: str | None) -> Pictures:
+        """Those of the open video.  Raises `Conflict` if the page asks for another's: it would keep what it gets."""
+        video = application.opened()
+        if fingerprint not in (None, video.controller.session.fingerprint):
+            raise Conflict("another video was opened.")
+        return video.pictures
+
     @server.get("/api/frames/{frame}")
-    def frame_picture(frame: int) -> Response:
-        return Response(application.opened().pictures.frame(frame), media_type="image/jpeg", headers=forever)
+    def frame_picture(frame: int, v: str | None = None) -> Response:
+        return Response(pictures_of(v).frame(frame), media_type="image/jpeg", headers=forever)
 
     @server.get("/api/thumbnails/{frame}")
-    def thumbnail(frame: int) -> Response:
-        return Response(application.opened().pictures.thumbnail(frame), media_type="image/jpeg", headers=forever)
+    def thumbnail(frame: int, v: str | None = None) -> Response:
+        return Response(pictures_of(v).thumbnail(frame), media_type="image/jpeg", headers=forever)
 
     @server.get("/api/masks/{frame}")
     def mask(request: Request, frame: int, height: int | None = None) -> Response:

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { colourOf, paintMask } from "./colours.js";
 import * as media from "./media.js";
-import { annotatedRounds, store, subscribe, tell } from "./store.js";
+import { annotatedRounds, refresh, store, subscribe, tell } from "./store.js";
 
 const canvas = document.getElementById("canvas");
 const stage = document.getElementById("stage");
@@ -37,7 +37,9 @@ export async function load() {
   busy = true;
   do {
     again = false;
-    await loadOnce().catch((error) => tell(error.message));
+    await loadOnce()
+      .catch((error) => (error.status === 409 ? refresh() : tell(error.message))) // 409: another video is open by now
+      .catch(() => {});
   } while (again);
   busy = false;
 }

@@ -81,6 +81,17 @@ def test_small_masks_and_pictures(client):
         assert answer.status_code == 200 and answer.content[:3] == b"\xff\xd8\xff"
 
 
+def test_pictures_are_not_given_under_the_address_of_another_video(client, application, videos):
+    before = state_of(client)["video"]["fingerprint"]
+    assert client.get(f"/api/frames/3?v={before}").status_code == 200
+    client.post("/api/open", json={"path": str(videos / "more")})
+    for kind in ("frames", "thumbnails"):
+        answer = client.get(f"/api/{kind}/3?v={before}")
+        assert answer.status_code == 409 and "immutable" not in answer.headers.get("cache-control", "")
+        now = state_of(client)["video"]["fingerprint"]
+        assert client.get(f"/api/{kind}/3?v={now}").status_code == 200
+
+
 def test_answers_are_numbered_over_all_videos(client, application, videos):
     numbers = []
     for path in (videos / "more", videos / "squares"):
