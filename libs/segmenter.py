@@ -50,10 +50,6 @@ CROSSINGS = 1  # going through all of them wins .003 more, but then every round 
 # with four and .9.
 CROSSING_BORNE_OUT = 0.7
 BORNE_OUT = 0.9
-# Chains in training had seven frames at most, so the network does not know how errors gather over a longer one.  Rank
-# correlation of R-score and J over all rounds, with .004 instead of none: seven real sequences .29 to .33, five of the
-# sample .63 to .60, eleven synthetic clips .552 to .556; after round 1 .50 to .51, .57 to .59, .42 to .41.
-DISTANCE_DOUBT = 0.004
 # More of them win nothing on 24 frames, and each costs as much as an annotated frame.  On whole sequences of 40 to 90
 # frames two of them win .008 of J&F in round 1, and nothing later.
 PASSED_FRAMES = 1
@@ -80,7 +76,6 @@ class SegmenterOptions:
     output_interpolation: Literal["bilinear", "nearest"] = "bilinear"  # back to the original size; published: nearest
     guidance: GuidanceOptions = PUBLISHED  # how RS1 and RS4 propose frames (see libs.guidance)
     lift_annotated: bool = False  # an annotated frame's R-score is at least that of the frames beside it; published: no
-    distance_doubt: float = 0.0  # share of an R-score that each frame from the nearest annotated costs; published: 0
     storage: StorageFormat = "uint16"  # how probabilities are kept between frames (see libs.storage.Prediction)
     feature_budget_bytes: int = 640 << 20  # frame features kept over rounds; on a GPU this is GPU memory
     feature_spill: Spill = "none"  # where features beyond the budget go, in half precision; none: encoded again
@@ -108,7 +103,6 @@ class SegmenterOptions:
                 repeat_memory=False,
                 guidance=INTERACTIVE,
                 lift_annotated=True,
-                distance_doubt=DISTANCE_DOUBT,
             )
         return replace(options, **changes)
 
@@ -574,8 +568,6 @@ class Segmenter:
             before = old.unpack(session.object_ids).to(self.device)
             probabilities = weight * probabilities + (1 - weight) * before
         result = self._result(frame, side, output, probabilities)
-        distance = min(abs(frame - annotated) for annotated in session.annotated_frames)
-        result = replace(result, score=result.score * (1 - self.options.distance_doubt) ** distance)
         if trail.passes():
             for rows, part in outputs:
                 entry = self.network.remember(query, part, probabilities[1:, None][rows])

@@ -14,7 +14,7 @@ from torch import nn
 from libs.baselines.grabcut_flow import GrabCutFlow
 from libs.baselines.label_propagation import LabelPropagation, PropagationSettings
 from libs.device import computes_bfloat16
-from libs.segmenter import BORNE_OUT, CROSSING_BORNE_OUT, CROSSINGS, DISTANCE_DOUBT, SECOND_OPINIONS, Segmenter
+from libs.segmenter import BORNE_OUT, CROSSING_BORNE_OUT, CROSSINGS, SECOND_OPINIONS, Segmenter
 from libs.studies import ablation
 from networks.compact.network import CompactGIS
 from networks.inference import prepare_for_inference
@@ -22,12 +22,11 @@ from networks.interface import GuidedNetwork
 
 NETWORK = "network"
 Build = Callable[[GuidedNetwork], Segmenter]
-# What the network's masks depend on besides, and what its R-scores do.
+# What the network's masks depend on besides.
 MASKS = (
     f"{SECOND_OPINIONS} second opinions if borne out by {BORNE_OUT}, {CROSSINGS} crossings by {CROSSING_BORNE_OUT}, "
     f"{CompactGIS.preferred_short_side} pixels"
 )
-MASKS_AND_SCORES = f"{MASKS}, R-scores less {DISTANCE_DOUBT} a frame"
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,7 @@ def _label_propagation(network: GuidedNetwork) -> Segmenter:
     return Segmenter(LabelPropagation(backbone), device=next(backbone.parameters()).device)
 
 
-FULL = Method(
-    NETWORK, "R-attention (the network)", _of(None), lambda n: n, shares_features=True, settings=MASKS_AND_SCORES
-)
+FULL = Method(NETWORK, "R-attention (the network)", _of(None), lambda n: n, shares_features=True, settings=MASKS)
 
 ABLATIONS = (
     _ablated(

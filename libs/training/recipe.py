@@ -10,7 +10,16 @@ from typing import Any
 from dataset_torch.errors import UserError
 from libs.simulated_user import UserStyle
 
-RECIPES = ("compact", "compact_chains", "compact_motion", "compact_quality", "resnet50")
+RECIPES = (
+    "compact",
+    "compact_chains",
+    "compact_joint",
+    "compact_motion",
+    "compact_quality",
+    "compact_strokes",
+    "compact_whole",
+    "resnet50",
+)
 
 
 @dataclass(frozen=True)

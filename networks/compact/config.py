@@ -20,5 +20,7 @@ class CompactConfig:
     detail_channels: int = 12
     fine_key_channels: int = 16
     fine_window: int = 2  # reach of the first refinement of motion, in cells of 4 pixels, to each side
+    extent_channels: int = 128  # of the interaction branch's view of whole objects
+    extent_blocks: int = 4
     window: int = 6  # reach of the local matching, in cells of 8 pixels, to each side
     window_rows: int = 4  # query rows matched at once; 32-pixel padding makes every height a multiple of it

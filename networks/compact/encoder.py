@@ -27,6 +27,8 @@ class CompactFeatures(FrameFeatures):
     query: Tensor  # 1 x 64 x h x w, this frame's part of the propagation trunk's input
     key: Tensor  # 1 x 96 x h x w, unit length: what both matchings compare
     value: Tensor  # 1 x 16 x h x w, compared before and after transfer (reliability)
+    deep16: Tensor  # 1 x 112 x h/2 x w/2, the backbone's own, for the extent of objects
+    deep32: Tensor  # 1 x 192 x h/4 x w/4
     flow: Tensor | None = None  # 1 x 2 x H/2 x W/2, offsets into the neighbour it is to be propagated from
     agreement: Tensor | None = None  # 1 x 12 x H/4 x W/4, with that neighbour after the motion, in (0, 1]
 
@@ -72,6 +74,8 @@ class FrameEncoder(nn.Module):
             query=self.query(both),
             key=self._key(both),
             value=self.value(both).float(),
+            deep16=pyramid.stride16,
+            deep32=pyramid.stride32,
         )
         return [batch.map(lambda tensor, i=i: tensor[i : i + 1]) for i in range(image.shape[0])]
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from networks.compact.colour import ColourEvidence
 from networks.compact.config import CompactConfig
 from networks.compact.encoder import CompactFeatures
+from networks.compact.extent import ObjectExtent
 from networks.compact.layers import Decoder, Trunk, conv, others, upsample
 from networks.compact.matching import affinity, rows, temperature_of, transfer
 from networks.interface import Interaction
@@ -43,6 +44,7 @@ class InteractionBranch(nn.Module):
         self.colour8 = conv(self.colour.channels, c.trunk_channels, 1, gain=0.0)
         self.colour4 = conv(self.colour.channels, 32, gain=0.0)
         self.object_feature = conv(c.trunk_channels, c.object_channels, 1)
+        self.extent = ObjectExtent(c)
 
     def forward(self, features: CompactFeatures, planes: Tensor) -> Interaction:
         """`planes` O x 3 x H x W: previous mask (0.5 = none), positive, negative strokes."""
@@ -57,10 +59,11 @@ class InteractionBranch(nn.Module):
         inputs = self.evidence(torch.cat([F.relu(planes8), similar], 1)) + self.context(features.context)
         inputs = inputs + self.colour8(F.avg_pool2d(colour, 2))
         trunk = self.trunk(inputs)
+        around = self.extent(features.deep16, features.deep32, trunk, F.max_pool2d(planes2, 4), similar)
         prior4 = upsample(similar[:, :2], 2)  # O x 2 x H/4 x W/4
         coarse = torch.cat([prior4, F.avg_pool2d(planes2[:, :1], 2)], 1)
         logit = self.decoder(
-            trunk,
+            trunk + around,
             (features.skip4, features.skip2),
             coarse,
             planes2,

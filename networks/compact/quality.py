@@ -18,7 +18,7 @@ class Quality:
     correctness_logit: Tensor  # O x 1 x h x w, logit of the share of a cell's pixels that are right
     quality_logit: Tensor  # O, logit of each object's J
     reliability: Tensor  # 1 x 1 x h x w, in (0, 1]: all objects right
-    score: Tensor  # scalar, R-score
+    score: Tensor  # scalar in (0, 1), R-score: mean of the objects' predicted J
 
 
 class QualityHead(nn.Module):
@@ -69,14 +69,8 @@ class QualityHead(nn.Module):
         pooled = torch.cat([inside, border, counted[:, None] / 2, torch.log1p(area)[:, None] / 4], 1)
         quality_logit = counted + self.frame(pooled)[:, 0].float()  # O
         reliability = right.prod(dim=0, keepdim=True)  # 1 x 1 x h x w
-        union = p.amax(0, keepdim=True)
-        # Expected J of the union of the objects: right foreground over foreground and missed foreground.
-        missed = (1 - reliability) * (1 - union)
-        expected = ((union * reliability).sum() + 0.1) / ((union + missed).sum() + 0.1)
-        # The worse of two judgements, for a frame is to be looked at if either has a doubt: the count above, and the
-        # weakest object's predicted J; less where masks are undecided or all border.  Of what was tried (also the mean
-        # of the two, doubts handed on from frame to frame) this ranks frames best; the segmenter, which knows how far a
-        # frame is from the annotated ones, takes a little off for that.
-        undecided = (p * (1 - p)).sum() / (p.sum() + 1)  # mean 1 - p of the foreground, by cells; in [0, 1)
-        score = torch.minimum(expected, torch.sigmoid(quality_logit).min()) * (1 - undecided) ** 2
+        # What J of a frame means, the mean over its objects.  Of what was tried (the count alone, the weakest object,
+        # the lower of two judgements, less where masks are undecided, less far from annotated frames) this ranks the
+        # frames of real videos best.
+        score = torch.sigmoid(quality_logit).mean()
         return Quality(logit, quality_logit, reliability, score)

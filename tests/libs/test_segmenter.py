@@ -311,19 +311,6 @@ def test_the_published_network_keeps_the_published_faults_and_others_do_not():
     assert 2 not in session.recommend("RS4") and session.recommend("wo_RS") is None
 
 
-def test_scores_fall_with_the_distance_from_annotated_frames():
-    frames, masks = squares_video(num_frames=8)
-    scores = {}
-    for doubt in (0.0, 0.1):
-        segmenter = Segmenter(ColourNetwork(), options=SegmenterOptions(distance_doubt=doubt))
-        session = segmenter.open(frames)
-        for frame in (2, 7):
-            play(segmenter, session, annotation(frame, masks))
-        scores[doubt] = session.scores
-    # Frames 0 and 1 are 2 and 1 away from frame 2; the others have the nearer of two.
-    np.testing.assert_allclose(scores[0.1] / scores[0.0], 0.9 ** np.array([2, 1, 0, 1, 2, 2, 1, 0]), rtol=1e-6)
-
-
 def test_annotated_frames_are_no_less_sure_than_those_beside_them():
     frames, masks = squares_video(num_frames=6)
     segmenter = Segmenter(ColourNetwork(), options=SegmenterOptions(lift_annotated=True))

@@ -19,6 +19,8 @@ from networks.compact.backbone import (
     pad_same,
 )
 from networks.compact.encoder import CompactFeatures
+from networks.compact.extent import ObjectExtent
+from networks.compact.interaction import InteractionBranch
 from networks.compact.layers import Decoder, cells, others
 from networks.compact.matching import OUTSIDE, FlowRefinement, GlobalTransfer, LocalTransfer, rows, transfer, warp
 from networks.compact.network import SECOND_LOOKS, Look
@@ -79,6 +81,34 @@ def test_frames_encoded_together_or_one_by_one_are_the_same(network: CompactGIS)
         for name, tensor in a.tensors().items():
             assert tensor.shape[0] == 1
             assert torch.allclose(tensor, b.tensors()[name], atol=1e-3), name
+
+
+def test_the_extent_of_objects_corrects_the_mask_and_leaves_the_memory_alone(network: CompactGIS) -> None:
+    torch.manual_seed(4)
+    features, given = network.encode_frame(torch.randn(1, 3, 64, 96)), planes(2)
+    branch = InteractionBranch(network.config).eval()
+    with torch.no_grad():
+        before = branch(features, given)
+        nn.init.normal_(branch.extent.out.weight, std=0.1)
+        after = branch(features, given)
+    assert not torch.equal(before.mask_logit, after.mask_logit)
+    assert torch.equal(before.object_feature, after.object_feature)
+
+
+def test_the_extent_of_objects_begins_as_nothing_and_sees_the_whole_frame() -> None:
+    torch.manual_seed(5)
+    extent = ObjectExtent(CompactConfig())
+    trunk, planes, similar = torch.randn(2, 64, 16, 24), torch.rand(2, 3, 16, 24), torch.randn(2, 8, 16, 24)
+    deep16, deep32 = torch.randn(1, 112, 8, 12), torch.randn(1, 192, 4, 6)
+    with torch.no_grad():
+        assert not extent(deep16, deep32, trunk, planes, similar).any()
+        nn.init.normal_(extent.out.weight)
+        nn.init.normal_(extent.blocks[0].all_out.weight)
+        first = extent(deep16, deep32, trunk, planes, similar)
+        assert first.shape == trunk.shape
+        deep16[..., -1, -1] += 3
+        moved = (extent(deep16, deep32, trunk, planes, similar) - first).abs()
+    assert moved[..., 0, 0].max() > 1e-4
 
 
 def test_a_negative_stroke_alone_does_not_change_the_evidence_for_the_others(network: CompactGIS) -> None:
@@ -207,6 +237,8 @@ def features_like(height: int, width: int, config: CompactConfig) -> CompactFeat
         query=random(config.trunk_channels),
         key=F.normalize(random(config.key_channels + config.local_channels), dim=1),
         value=random(config.value_channels),
+        deep16=F.interpolate(random(112), scale_factor=1 / 2),
+        deep32=F.interpolate(random(192), scale_factor=1 / 4),
     )
 
 
@@ -421,25 +453,19 @@ def test_what_was_read_before_takes_the_annotated_frames_place(network: CompactG
 
 
 @torch.no_grad()
-def test_the_score_follows_the_weakest_object_and_falls_where_masks_are_undecided() -> None:
+def test_the_score_is_the_mean_of_the_objects_predicted_j() -> None:
     torch.manual_seed(6)
     head = QualityHead(8)
     trunk, carried, warped = torch.zeros(2, 8, 8, 8), torch.zeros(2, 4, 8, 8), torch.zeros(2, 1, 16, 16)
     evidence, strength = torch.zeros(1, 4, 8, 8), torch.zeros(1, 1, 8, 8)
     masks = torch.zeros(2, 1, 64, 64)
-    masks[0, :, :32], masks[1, :, 32:] = 1, 1
-
-    def score(masks: Tensor) -> Tensor:
-        quality = head(trunk, masks, carried, warped, evidence, strength)
-        assert 0 < float(quality.score) < float(torch.sigmoid(quality.quality_logit).min())
-        return quality.score
-
-    sure, undecided = score(masks * 0.99), score(masks * 0.6)
-    assert undecided < 0.7 * sure
-    # Objects of unlike predicted J.
+    masks[0, :, :32], masks[1, :, 32:] = 0.99, 0.99
     head.frame[-1].weight.fill_(0.3)
-    trunk[1] = torch.randn(8, 8, 8)
-    quality = head(trunk, masks * 0.99, carried, warped, evidence, strength)
-    assert quality.quality_logit[0] != quality.quality_logit[1]
-    weakest = torch.sigmoid(quality.quality_logit).min()
-    assert quality.score <= weakest
+    trunk[1] = torch.randn(8, 8, 8)  # so that the two objects are not judged alike
+    both = head(trunk, masks, carried, warped, evidence, strength)
+    first, second = torch.sigmoid(both.quality_logit).tolist()
+    assert abs(first - second) > 0.01
+    assert float(both.score) == pytest.approx((first + second) / 2, abs=1e-6)
+    # Cells taken for wrong lower it, before anything is trained: the count of cells is the first judgement.
+    head.correct.bias.fill_(-2.0)
+    assert head(trunk, masks, carried, warped, evidence, strength).score < both.score - 0.2

@@ -1,12 +1,13 @@
 """The propagation of a trained compact network, on long chains at the size it works at; the reading of strokes stays.
 
-The chains that the shipped weights saw have seven frames at most, those of a video dozens, and many videos show smaller
-objects.  Two fifths of the frames are learned from, the others carry the masks on, with the errors that gather:
+The chains of recipe `compact` have seven frames at most, those of a video dozens, and many videos show smaller objects.
+Two fifths of the frames are learned from, the others carry the masks on, with the errors that gather:
 
     python -m dataset_torch.synthetic --material MATERIAL --out LONG --count 900 --steps 24 --size 240 432
     python train.py --recipe compact_chains --start CHECKPOINT --data clips:LONG --validation clips:OTHERS
 
-What it won so far, and what it cost, is in checkpoints/gis-compact.md; the shipped weights are without it.
+What it won alone, and what it cost, is in checkpoints/gis-compact.md; the shipped weights come from `compact_joint` and
+`compact_whole`, which teach the reading of strokes as well.
 """
 
 from libs.training.recipe import LossWeights, Recipe, Stage
