@@ -15,7 +15,7 @@ HEADS = 4
 class ExtentBlock(nn.Module):
     """Every position looks around (5x5, per channel), then at all positions, then thinks for itself.
 
-    Each part is added to its input and begins as nothing.
+    Each part is added to its input and begins small.
     """
 
     def __init__(self, channels: int) -> None:
@@ -55,7 +55,7 @@ class ObjectExtent(nn.Module):
         c = config
         self.level16 = conv(112, c.extent_channels, 1)
         self.level32 = conv(192, c.extent_channels, 1)
-        self.evidence = conv(c.trunk_channels + 11, c.extent_channels, 1)
+        self.evidence = conv(c.trunk_channels + 11, c.extent_channels, 1)  # trunk, 8 likenesses, 3 planes
         self.blocks = nn.ModuleList(ExtentBlock(c.extent_channels) for _ in range(c.extent_blocks))
         self.norm = nn.GroupNorm(1, c.extent_channels)
         self.out = conv(c.extent_channels, c.trunk_channels, 1, gain=0.0)

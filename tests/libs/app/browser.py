@@ -101,6 +101,8 @@ class User:
         return self
 
     def go_to(self, frame: int) -> None:
+        # An import's state arrives before its dialog closes, and keys meant for the page behind a dialog are lost.
+        self.wait("!document.querySelector('dialog[open]')")
         self.page.fill("#frame-number", str(frame + 1))
         self.page.keyboard.press("Enter")
         self.page.locator("#canvas").focus()
