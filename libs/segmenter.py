@@ -75,6 +75,7 @@ class SegmenterOptions:
     resize_method: Literal["area", "cubic"] = "area"  # published YouTube protocol: cubic
     output_interpolation: Literal["bilinear", "nearest"] = "bilinear"  # back to the original size; published: nearest
     guidance: GuidanceOptions = PUBLISHED  # how RS1 and RS4 propose frames (see libs.guidance)
+    keep_corrected: bool = False  # strokes' correction of an earlier mask is the result, not propagated; published: no
     lift_annotated: bool = False  # an annotated frame's R-score is at least that of the frames beside it; published: no
     storage: StorageFormat = "uint16"  # how probabilities are kept between frames (see libs.storage.Prediction)
     feature_budget_bytes: int = 640 << 20  # frame features kept over rounds; on a GPU this is GPU memory
@@ -102,6 +103,7 @@ class SegmenterOptions:
                 stretch=True,
                 repeat_memory=False,
                 guidance=INTERACTIVE,
+                keep_corrected=True,
                 lift_annotated=True,
             )
         return replace(options, **changes)
@@ -425,7 +427,8 @@ class Segmenter:
         interaction = self.network.interact(self.image(session, frame), features, planes)
         if imported:
             interaction = replace(interaction, mask_logit=(planes[:, :1] * 2 - 1) * IMPORTED_MASK_LOGIT)
-        entry, output, probabilities = self._settled(features, interaction)
+        _, corrected = self._earlier_mask(session, annotation)
+        entry, output, probabilities = self._settled(features, interaction, ids, corrected)
         if imported:
             objects = planes[:, 0]  # O x H x W, 0 or 1
             probabilities = torch.cat([1 - objects.sum(dim=0, keepdim=True), objects])
@@ -434,12 +437,24 @@ class Segmenter:
             result = replace(result, interaction_logit=interaction.mask_logit)
         return result, MemoryRecord(frame, ids, entry), probabilities
 
-    def _settled(self, features: FrameFeatures, interaction: Interaction) -> tuple[MemoryEntry, Propagation, Tensor]:
-        """What the interaction comes to: memory, the network's output, probabilities (1 + O) x H x W."""
+    def _settled(
+        self, features: FrameFeatures, interaction: Interaction, ids: Sequence[int], corrected: Sequence[int]
+    ) -> tuple[MemoryEntry, Propagation, Tensor]:
+        """What the interaction comes to: memory, the network's output, probabilities (1 + O) x H x W.
+
+        The propagation network thinks the masks over.  That helps where first strokes left much open, and loses some of
+        what strokes mended in an earlier mask, which the objects `corrected` had.  Seven real sequences, J&F of frames
+        just annotated: after first strokes .790 with it, .786 without; corrections in round 2 .887 and .893, in round 9
+        .904 and .911.
+        """
         entry = self.network.memorise(features, interaction)
         # Only this round's annotation counts here, and the frame is its own neighbour (spec section 4).
         output = self.network.propagate(features, features, interaction.foreground, [entry])
-        return entry, output, aggregate(output.foreground)
+        foreground = output.foreground
+        if self.options.keep_corrected:
+            kept = torch.tensor([i in corrected for i in ids], device=foreground.device)[:, None, None, None]  # O
+            foreground = torch.where(kept, interaction.foreground.to(foreground.dtype), foreground)
+        return entry, output, aggregate(foreground)
 
     def _judged_again(
         self,
@@ -479,7 +494,8 @@ class Segmenter:
         given = [r.annotation for r in session.state.rounds if r.annotation.frame == frame]
         planes = torch.from_numpy(geometry.pad(self._stroke_planes(session, given, opinion, ids))).to(self.device)
         interaction = self.network.interact(self.image(session, frame), features, planes)  # planes O x 3 x H x W
-        entry, output, probabilities = self._settled(features, interaction)
+        # In a first round the opinion is the frame's own; later it comes from other frames that were annotated.
+        entry, output, probabilities = self._settled(features, interaction, ids, ids if others else ())
         state, latest = session.state, frame == session.annotated_frames[-1]
         # Of an earlier round's frame what that round left, for this one may have been stopped and begun again.
         kept = (state.predictions if latest else state.base_predictions)[frame].unpack(ids).to(self.device)
@@ -502,17 +518,19 @@ class Segmenter:
 
     def _planes(self, session: Session, annotation: FrameAnnotation) -> np.ndarray:
         """Interaction planes of the annotated frame at the working size: float32 O x 3 x h x w."""
-        geometry, frame = session.geometry, annotation.frame
-        mask = None if annotation.mask is None else geometry.resize_mask(annotation.mask)
-        if mask is not None and not annotation.scribbles and not annotation.clicks:
-            return mask_core_planes(mask, session.object_ids)
-        earlier = [r.annotation for r in session.state.rounds if r.annotation.frame == frame]
-        previous, known = session.working_mask(frame), ()
-        if previous is not None:
-            known = session.state.predictions[frame].object_ids
-        if mask is not None:
-            previous, known = mask, session.object_ids
+        previous, known = self._earlier_mask(session, annotation)
+        if annotation.mask is not None and not annotation.scribbles and not annotation.clicks:
+            return mask_core_planes(previous, session.object_ids)
+        earlier = [r.annotation for r in session.state.rounds if r.annotation.frame == annotation.frame]
         return self._stroke_planes(session, [*earlier, annotation], previous, known)
+
+    def _earlier_mask(self, session: Session, annotation: FrameAnnotation) -> tuple[np.ndarray | None, Sequence[int]]:
+        """What the annotation's strokes correct: h x w of ids at the working size, if anything, and the objects that it
+        can show."""
+        if annotation.mask is not None:
+            return session.geometry.resize_mask(annotation.mask), session.object_ids
+        previous = session.working_mask(annotation.frame)
+        return previous, () if previous is None else session.state.predictions[annotation.frame].object_ids
 
     def _stroke_planes(
         self, session: Session, given: Sequence[FrameAnnotation], previous: np.ndarray | None, known: Sequence[int]

@@ -17,6 +17,7 @@ from libs.device import computes_bfloat16
 from libs.segmenter import BORNE_OUT, CROSSING_BORNE_OUT, CROSSINGS, SECOND_OPINIONS, Segmenter
 from libs.studies import ablation
 from networks.compact.network import CompactGIS
+from networks.compact.propagation import NEIGHBOUR_SHARE
 from networks.inference import prepare_for_inference
 from networks.interface import GuidedNetwork
 
@@ -25,7 +26,7 @@ Build = Callable[[GuidedNetwork], Segmenter]
 # What the network's masks depend on besides.
 MASKS = (
     f"{SECOND_OPINIONS} second opinions if borne out by {BORNE_OUT}, {CROSSINGS} crossings by {CROSSING_BORNE_OUT}, "
-    f"{CompactGIS.preferred_short_side} pixels"
+    f"{CompactGIS.preferred_short_side} pixels, {NEIGHBOUR_SHARE} of the neighbour's mask, corrections kept"
 )
 
 

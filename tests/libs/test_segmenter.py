@@ -1,5 +1,7 @@
 """The interaction-propagation loop, on a network that segments by colour."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -324,3 +326,23 @@ def test_annotated_frames_are_no_less_sure_than_those_beside_them():
     session.lift_annotated = False  # as published
     session.state.scores = {0: 0.2, 1: 0.3}
     np.testing.assert_array_equal(session.scores[:2], [0.2, 0.3])
+
+
+class Forgetful(ColourNetwork):
+    """Its propagation loses everything, so what is left of a mask is the interaction's."""
+
+    def propagate(self, query, neighbour, neighbour_foreground, memory):
+        output = super().propagate(query, neighbour, neighbour_foreground, memory)
+        return replace(output, foreground=torch.full_like(output.foreground, 1e-3))
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_strokes_mended_is_kept(keep: bool):
+    frames, masks = squares_video()
+    segmenter = Segmenter(Forgetful(), options=SegmenterOptions(keep_corrected=keep, blend=False))
+    session = segmenter.open(frames)
+    play(segmenter, session, annotation(2, masks))
+    assert not session.mask(2).any(), "first strokes, where no mask was before, go through the propagation"
+    play(segmenter, session, annotation(3, masks))
+    np.testing.assert_array_equal(session.mask(3), masks[3] if keep else 0)
+    assert not session.mask(4).any()

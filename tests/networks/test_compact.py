@@ -21,10 +21,10 @@ from networks.compact.backbone import (
 from networks.compact.encoder import CompactFeatures
 from networks.compact.extent import ObjectExtent
 from networks.compact.interaction import InteractionBranch
-from networks.compact.layers import Decoder, cells, others
+from networks.compact.layers import Decoder, cells, evidence, others, upsample
 from networks.compact.matching import OUTSIDE, FlowRefinement, GlobalTransfer, LocalTransfer, rows, transfer, warp
 from networks.compact.network import SECOND_LOOKS, Look
-from networks.compact.propagation import CompactPropagation
+from networks.compact.propagation import NEIGHBOUR_SHARE, CompactPropagation
 from networks.compact.quality import QualityHead
 from networks.interface import FrameFeatures
 
@@ -469,3 +469,32 @@ def test_the_score_is_the_mean_of_the_objects_predicted_j() -> None:
     # Cells taken for wrong lower it, before anything is trained: the count of cells is the first judgement.
     head.correct.bias.fill_(-2.0)
     assert head(trunk, masks, carried, warped, evidence, strength).score < both.score - 0.2
+
+
+@torch.no_grad()
+def test_with_several_annotated_frames_the_neighbours_mask_has_a_share(network: CompactGIS) -> None:
+    torch.manual_seed(6)
+    images = torch.randn(2, 3, 64, 96)
+    neighbour, query = network.encode_frames(images)
+    entry = network.memorise(neighbour, network.interact(images[:1], neighbour, planes(2)))
+    masks = torch.rand(2, 1, 64, 96).round()
+
+    def propagate(memory: list, *, training: bool = False) -> CompactPropagation:
+        network.train(training)
+        try:
+            return network.propagate(query, neighbour, masks, memory)
+        finally:
+            network.eval()
+
+    # Two equal entries say what one says, so all that differs is the share.
+    one, two = propagate([entry]), propagate([entry, entry])
+    carried = evidence(upsample(two.warped, 2))
+    nearer = (two.logits - carried).abs().mean() / (one.logits - carried).abs().mean()
+    assert 1 - NEIGHBOUR_SHARE - 0.05 < nearer < 1 - NEIGHBOUR_SHARE / 2
+    torch.testing.assert_close(two.foreground, torch.sigmoid(two.logits))
+    torch.testing.assert_close(two.score, one.score, msg="the R-score judges what the network made itself")
+    passed = network.remember(query, one, one.foreground)
+    torch.testing.assert_close(
+        propagate([entry, passed]).logits, propagate([entry, passed], training=True).logits, atol=1e-4, rtol=0
+    )
+    torch.testing.assert_close(propagate([entry, entry], training=True).logits, one.logits, atol=1e-4, rtol=1e-4)
