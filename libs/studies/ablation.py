@@ -163,6 +163,21 @@ class WithoutOpinions(Segmenter):
         self.options = replace(self.options, second_opinions=0, crossings=0)
 
 
+def without_share(network: CompactGIS) -> CompactGIS:
+    """No frame's mask keeps anything of its neighbour's but what the network makes of it."""
+    changed = copy.deepcopy(network)
+    changed.propagation.neighbour_share = 0.0
+    return changed
+
+
+class WithoutKeeping(Segmenter):
+    """What strokes corrected goes through the propagation network as first strokes do."""
+
+    def __init__(self, network: GuidedNetwork, **rest: Any):
+        super().__init__(network, **rest)
+        self.options = replace(self.options, keep_corrected=False)
+
+
 class NearestMemory(Segmenter):
     """Each frame reads only the annotated frame nearest in time; of two as near, the later annotated."""
 

@@ -124,6 +124,13 @@ ABLATIONS = (
         compact_only=True,
     ),
     _ablated(
+        "drawn-anew",
+        "every mask drawn anew: no share of the neighbour's, no corrections kept",
+        ablation.without_share,
+        ablation.WithoutKeeping,
+        compact_only=True,
+    ),
+    _ablated(
         "no-local", "without local propagation", ablation.without_local, shares_first_round=False, compact_only=True
     ),
 )

@@ -49,6 +49,7 @@ class PropagationBranch(nn.Module):
         super().__init__()
         c = config
         self.bfloat16 = False  # compute trunk and decoder in that format
+        self.neighbour_share = NEIGHBOUR_SHARE
         self.global_transfer = GlobalTransfer(c)
         self.local_transfer = LocalTransfer(c)
         self.refinement = FlowRefinement(c.fine_window, sharpness=2.5, slope=0.4)
@@ -123,7 +124,7 @@ class PropagationBranch(nn.Module):
             local.strength,
         )
         if not self.training and sum(not entry.passed for entry in memory) > 1:
-            logit = torch.lerp(logit, upsample(priors[1], 2), NEIGHBOUR_SHARE)
+            logit = torch.lerp(logit, upsample(priors[1], 2), self.neighbour_share)
             foreground = torch.sigmoid(logit)
         return CompactPropagation(
             foreground=foreground,

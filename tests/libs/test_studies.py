@@ -193,6 +193,7 @@ ABLATED = {
     "average": ablation.averaged,
     "best": ablation.best_single,
     "no-reliability": ablation.without_reliability,
+    "no-share": ablation.without_share,
 }
 
 
@@ -251,6 +252,20 @@ def test_without_local_propagation_the_neighbour_has_no_say(compact):
 
 def entries_frame(network: CompactGIS):
     return network.encode_frame(torch.zeros(1, 3, 64, 96))
+
+
+def test_masks_drawn_anew_keep_nothing(compact):
+    changed = ablation.without_share(compact)
+    with torch.inference_mode():
+        query, neighbour, mask, entries = compact_inputs(compact)
+        share = compact.propagate(query, neighbour, mask, entries)
+        anew = changed.propagate(query, neighbour, mask, entries)
+        one = [network.propagate(query, neighbour, mask, entries[:1]) for network in (compact, changed)]
+    assert torch.equal(share.warped, anew.warped) and not torch.allclose(share.logits, anew.logits, atol=1e-2)
+    assert torch.equal(one[0].logits, one[1].logits), "with one annotated frame there is no share"
+    assert ablation.WithoutKeeping(changed).options == replace(
+        SegmenterOptions.for_network(compact), keep_corrected=False
+    )
 
 
 def test_the_published_attention_can_be_averaged_too():
@@ -457,9 +472,11 @@ def test_the_command_plays_resumes_and_writes_one_page(tmp_path, compact, capsys
         assert text in page
     assert not re.search(r"""(src|href)=["']https?:""", page) and str(tmp_path) not in page and str(GOLDEN) not in page
     found = json.loads((out / "summary.json").read_text())
-    assert found[0]["dataset"] == "gold" and len(found[0]["attention"]) == 8 and len(found[0]["baselines"]) == 6
+    assert found[0]["dataset"] == "gold" and len(found[0]["baselines"]) == 6
+    assert len(found[0]["attention"]) == 1 + len(ABLATIONS)
     assert found[0]["guidance"]["random"]["seeds"] == 2
-    assert len((out / "rounds.csv").read_text().splitlines()) == 1 + 5 + 7 + 4  # network, ablations, baselines
+    lines = (out / "rounds.csv").read_text().splitlines()
+    assert len(lines) == 1 + 5 + len(ABLATIONS) + 4  # network, ablations, baselines
     capsys.readouterr()
     assert command.main([*argv, "--page-only"]) == 0
     assert command.main(argv) == 0
