@@ -422,12 +422,13 @@ class Segmenter:
         """The annotated frame's result, its memory, and its probabilities (1 + O) x H x W."""
         frame, ids, geometry = annotation.frame, session.object_ids, session.geometry
         imported = annotation.mask is not None and not annotation.scribbles and not annotation.clicks
-        planes = torch.from_numpy(geometry.pad(self._planes(session, annotation))).to(self.device)  # O x 3 x H x W
+        previous, corrected = self._earlier_mask(session, annotation)
+        planes = geometry.pad(self._planes(session, annotation, previous, corrected))
+        planes = torch.from_numpy(planes).to(self.device)  # O x 3 x H x W
         features = self.features(session, frame)
         interaction = self.network.interact(self.image(session, frame), features, planes)
         if imported:
             interaction = replace(interaction, mask_logit=(planes[:, :1] * 2 - 1) * IMPORTED_MASK_LOGIT)
-        _, corrected = self._earlier_mask(session, annotation)
         entry, output, probabilities = self._settled(features, interaction, ids, corrected)
         if imported:
             objects = planes[:, 0]  # O x H x W, 0 or 1
@@ -452,7 +453,9 @@ class Segmenter:
         output = self.network.propagate(features, features, interaction.foreground, [entry])
         foreground = output.foreground
         if self.options.keep_corrected:
-            kept = torch.tensor([i in corrected for i in ids], device=foreground.device)[:, None, None, None]  # O
+            kept = torch.tensor([i in corrected for i in ids], device=foreground.device)[
+                :, None, None, None
+            ]  # O x 1 x 1 x 1
             foreground = torch.where(kept, interaction.foreground.to(foreground.dtype), foreground)
         return entry, output, aggregate(foreground)
 
@@ -516,9 +519,11 @@ class Segmenter:
         before, after = jaccard(np.stack([opinion, opinion]), masks, session.object_ids).mean(axis=1)
         return after >= max(at_least, before)
 
-    def _planes(self, session: Session, annotation: FrameAnnotation) -> np.ndarray:
-        """Interaction planes of the annotated frame at the working size: float32 O x 3 x h x w."""
-        previous, known = self._earlier_mask(session, annotation)
+    def _planes(
+        self, session: Session, annotation: FrameAnnotation, previous: np.ndarray | None, known: Sequence[int]
+    ) -> np.ndarray:
+        """Interaction planes of the annotated frame at the working size: float32 O x 3 x h x w; `previous` and `known`
+        as `_earlier_mask` gives them."""
         if annotation.mask is not None and not annotation.scribbles and not annotation.clicks:
             return mask_core_planes(previous, session.object_ids)
         earlier = [r.annotation for r in session.state.rounds if r.annotation.frame == annotation.frame]

@@ -54,7 +54,7 @@ def replay(network, configuration, sequence, num_rounds):
         session.working_mask = lambda frame, index=index: masks[index - 1][frame] if index else None
         strokes = tuple(Scribble(line["object_id"], np.array(line["path"])) for line in lines)
         annotation = FrameAnnotation(frame, strokes)
-        drawn = segmenter._planes(session, annotation)
+        drawn = segmenter._planes(session, annotation, *segmenter._earlier_mask(session, annotation))
         np.testing.assert_allclose(drawn[:, 1:], planes[index], atol=1e-6)
         segmenter.annotate(session, annotation)
         visits = segmenter.frames_to_visit(session)
