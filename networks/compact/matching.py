@@ -18,7 +18,7 @@ from networks.interface import MemoryEntry
 INITIAL_TEMPERATURE = 40.0
 MAX_TEMPERATURE = 64.0  # exp(64), summed over any frame, is far within float32, and so is exp(-64)
 LOG2_E = math.log2(math.e)  # powers of two are computed in half the time of powers of e
-BLOCK_ELEMENTS = 1 << 19  # of the affinity, without gradients, on a CPU: 2 MB stay in the cache of one core
+BLOCK_BYTES = 6 << 20  # of the affinity, without gradients, on a CPU: small enough for a cache, few enough calls
 COLUMN_GROUP = 16  # a product with 48 columns takes two thirds of the time of one with 45
 
 SHARE_FLOOR = 0.01  # an object that is smaller than this share of the frame is not favoured any further
@@ -73,6 +73,17 @@ def affinity(query: Tensor, annotated: Tensor, temperature: Tensor) -> Tensor:
         return (query * (temperature * LOG2_E) @ annotated.t()).exp2_()
 
 
+def largest(matrix: Tensor) -> Tensor:
+    """`matrix.amax(1)` of numbers that are not negative, P x P' -> P; on a CPU in a fraction of the time.
+
+    Such numbers are in the order of their bits, and PyTorch compares integers many at once.
+    """
+    if matrix.device.type != "cpu":
+        return matrix.amax(1)
+    bits = torch.int16 if matrix.dtype == torch.bfloat16 else torch.int32
+    return matrix.view(bits).amax(1).view(matrix.dtype)
+
+
 def transfer(
     query: Tensor, annotated: Tensor, columns: Tensor, temperature: Tensor, *, bfloat16: bool = False
 ) -> tuple[Tensor, Tensor]:
@@ -85,7 +96,7 @@ def transfer(
     width = columns.shape[1]
     columns = F.pad(columns, (0, -width % COLUMN_GROUP))
     blockwise = query.device.type == "cpu" and not torch.is_grad_enabled()
-    size = max(1, BLOCK_ELEMENTS // len(annotated)) if blockwise else len(query)
+    size = max(1, BLOCK_BYTES // (2 if bfloat16 else 4) // len(annotated)) if blockwise else len(query)
     if bfloat16:
         return _transfer_bfloat16(query, annotated, columns, temperature, size, width)
     moved, best = [], []
@@ -93,7 +104,7 @@ def transfer(
         matrix = affinity(part, annotated, temperature)  # block x P'
         with torch.autocast(query.device.type, enabled=False):
             moved.append((matrix @ columns)[:, :width])
-        best.append(matrix.detach().amax(1))
+        best.append(largest(matrix.detach()))
     return torch.cat(moved), torch.cat(best)
 
 
@@ -112,7 +123,7 @@ def _transfer_bfloat16(
         for part in query.split(size):
             matrix = (part @ annotated).exp2_()  # block x P'
             moved.append((matrix @ columns)[:, :width])
-            best.append(matrix.amax(1))
+            best.append(largest(matrix))
     scale = torch.exp2(shift)
     return torch.cat(moved).float() * scale, torch.cat(best).float() * scale
 

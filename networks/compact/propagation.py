@@ -70,6 +70,13 @@ class PropagationBranch(nn.Module):
         self.quality = QualityHead(c.trunk_channels)
         self.feature = conv(c.trunk_channels, c.object_channels, 1, gain=0.0)
 
+    def use_bfloat16(self) -> None:
+        """Compute global matching, trunk and decoder in that format, for good."""
+        self.bfloat16 = self.global_transfer.bfloat16 = True
+        for part in (self.object, self.pair, *self.trunk.modules(), *self.decoder.modules()):
+            if isinstance(part, nn.Conv2d):
+                part.to(torch.bfloat16)  # once, instead of in every call
+
     def forward(
         self,
         query: CompactFeatures,

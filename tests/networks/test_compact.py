@@ -22,7 +22,16 @@ from networks.compact.encoder import CompactFeatures
 from networks.compact.extent import ObjectExtent
 from networks.compact.interaction import InteractionBranch
 from networks.compact.layers import Decoder, cells, evidence, others, upsample
-from networks.compact.matching import OUTSIDE, FlowRefinement, GlobalTransfer, LocalTransfer, rows, transfer, warp
+from networks.compact.matching import (
+    OUTSIDE,
+    FlowRefinement,
+    GlobalTransfer,
+    LocalTransfer,
+    largest,
+    rows,
+    transfer,
+    warp,
+)
 from networks.compact.network import SECOND_LOOKS, Look
 from networks.compact.propagation import NEIGHBOUR_SHARE, CompactPropagation
 from networks.compact.quality import QualityHead
@@ -270,6 +279,25 @@ def test_transfer_in_bfloat16_is_a_percent_off(sharpness: float) -> None:
     torch.testing.assert_close(found[:, :-1] / found[:, -1:], exact[:, :-1] / exact[:, -1:], rtol=0.03, atol=0.01)
     for x, y in ((found[:, -1], exact[:, -1]), (found_best, best)):  # their logarithms are what is used
         torch.testing.assert_close(x.log(), y.log(), rtol=0, atol=0.2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_largest_of_each_row_is_found_by_its_bits(dtype: torch.dtype) -> None:
+    torch.manual_seed(3)
+    matrix = (40 * torch.randn(50, 300)).exp2().to(dtype)  # from 0 to infinity, as affinities are
+    matrix[0] = 0
+    assert torch.equal(largest(matrix), matrix.amax(1))
+
+
+@pytest.mark.parametrize(("kernel", "stride", "groups"), [(1, 1, 1), (3, 2, 1), (5, 2, 16), (3, 1, 16)])
+def test_a_bounded_convolution_has_the_same_bits(kernel: int, stride: int, groups: int) -> None:
+    torch.manual_seed(4)
+    layer = SameConv(16, 32, kernel, stride=stride, groups=groups).bfloat16().requires_grad_(False)
+    x = (8 * torch.randn(1, 16, 20, 27)).bfloat16().contiguous(memory_format=torch.channels_last)
+    plain = F.relu6(layer(x))
+    assert 0.1 < (plain == 0).float().mean() < 0.9 and (plain == 6).any()
+    with torch.inference_mode():
+        assert torch.equal(layer.bounded(x), plain)
 
 
 def test_a_network_in_bfloat16_says_the_same() -> None:
