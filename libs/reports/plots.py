@@ -16,7 +16,7 @@ from libs.reports.pictures import figure_png, sample_plot
 from libs.reports.records import METRIC_NAMES, RunRecord, VariantRecord
 from libs.reports.summary import round_means, variant_means
 
-COLOURS = ("#176ba0", "#d65d0e", "#2e8b57", "#8b3a8f", "#b8860b", "#c0392b", "#4f6d7a", "#20242c")
+COLOURS = ("#176ba0", "#d65d0e", "#2e8b57", "#8b3a8f", "#b8860b", "#c0392b", "#4f6d7a", "#20242c", "#e377c2", "#7fb800")
 MUTED = "#69707d"
 MAX_DOTS = 4000  # more would only blacken the scatter plot
 

@@ -108,6 +108,13 @@ ABLATIONS = (
     _ablated("best-frame", "the single most reliable frame", ablation.best_single),
     _ablated("nearest-frame", "the single nearest frame in time", None, ablation.NearestMemory),
     _ablated(
+        "drawn-anew",
+        "every mask drawn anew: no share of the neighbour's, no corrections kept",
+        ablation.without_share,
+        ablation.WithoutKeeping,
+        compact_only=True,
+    ),
+    _ablated(
         "no-trail",
         "without memory of frames just passed",
         None,
@@ -121,13 +128,6 @@ ABLATIONS = (
         None,
         ablation.WithoutOpinions,
         shares_first_round=False,
-        compact_only=True,
-    ),
-    _ablated(
-        "drawn-anew",
-        "every mask drawn anew: no share of the neighbour's, no corrections kept",
-        ablation.without_share,
-        ablation.WithoutKeeping,
         compact_only=True,
     ),
     _ablated(
