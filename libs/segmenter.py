@@ -26,6 +26,7 @@ from torch import Tensor
 
 from dataset_torch.errors import UserError
 from dataset_torch.frames import FrameSource
+from libs.device import bears_another_thread
 from libs.feature_cache import FeatureCache, Spill
 from libs.geometry import Geometry
 from libs.guidance import INTERACTIVE, PUBLISHED, GuidanceOptions
@@ -81,7 +82,7 @@ class SegmenterOptions:
     feature_budget_bytes: int = 640 << 20  # frame features kept over rounds; on a GPU this is GPU memory
     feature_spill: Spill = "none"  # where features beyond the budget go, in half precision; none: encoded again
     feature_spill_bytes: int = 8 << 30  # how much may go there
-    frames_ahead: int = 2  # frames read and resized ahead of the network in a thread; 0 = none
+    frames_ahead: int = 2  # frames read and resized ahead in a thread, if the network leaves a core for it; 0 = none
     training: bool = False  # keep gradients, and put the network's tensors into the results
 
     @classmethod
@@ -282,7 +283,7 @@ class Segmenter:
         with Prefetcher(
             lambda frame: self._input(session, frame),
             plan.visits,
-            ahead=self.options.frames_ahead,
+            ahead=self.options.frames_ahead if bears_another_thread(self.device) else 0,
             needed=lambda frame: frame not in session.features,
         ) as reader:
             while plan.opinions and session.state.opinions < self.options.second_opinions:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dataset_torch.errors import UserError
+from libs import device
 from libs.device import (
     Precision,
     autocast,
@@ -98,6 +99,18 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
             set_threads(-1)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "threads", "spare"), [(1, 1, False), (2, 2, False), (2, 1, True), (8, 8, True), (8, 1, True)]
+)
+def test_a_network_on_two_busy_cpus_bears_no_other_thread(
+    monkeypatch: pytest.MonkeyPatch, cpus: int, threads: int, spare: bool
+) -> None:
+    monkeypatch.setattr(device, "available_cpus", lambda: cpus)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert device.bears_another_thread(torch.device("cpu")) == spare
+    assert device.bears_another_thread(torch.device("cuda"))
 
 
 def test_processes_of_one_torchrun_take_a_gpu_each(monkeypatch: pytest.MonkeyPatch) -> None:
