@@ -88,8 +88,8 @@ class SameConv(nn.Conv2d):
         return super().forward(self._padded(x))
 
     def bounded(self, x: Tensor) -> Tensor:
-        """`relu6(self(x))`.  In bfloat16 on a CPU, without gradients, the values are bounded as they are written: the
-        same bits in five sixths of the backbone's time."""
+        """`relu6(self(x))`, B x C x h x w -> B x C' x h' x w' in 0..6.  In bfloat16 on a CPU, without gradients, the
+        values are bounded as they are written: the same bits in five sixths of the backbone's time."""
         if x.device.type != "cpu" or x.dtype != torch.bfloat16 or torch.is_grad_enabled() or FUSED is None:
             return F.relu6(self(x), inplace=True)
         geometry = self.padding, self.stride, self.dilation, self.groups

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from libs.device import bears_another_thread
 from libs.metrics import j_and_f
 from libs.segmenter import Segmenter
 from libs.session import MemoryRecord, Session
@@ -73,7 +74,8 @@ def alternatives(architecture: str) -> Iterator[tuple[str, Callable[[], Segmente
         yield "dense attention (P x P)", lambda: segmenter_of(_dense(network))
     yield "no feature cache", lambda: segmenter_of(network, feature_budget_bytes=0)
     yield "objects one by one", lambda: OneByOne(network, options=segmenter_of(network).options)
-    yield "no reading ahead", lambda: segmenter_of(network, frames_ahead=0)
+    if bears_another_thread(next(network.parameters()).device):  # otherwise nothing is read ahead anyway
+        yield "no reading ahead", lambda: segmenter_of(network, frames_ahead=0)
     yield "probabilities kept in float32", lambda: segmenter_of(network, storage="float32")
     yield (
         "with gradients' bookkeeping (no inference mode)",
