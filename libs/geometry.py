@@ -106,8 +106,10 @@ class Geometry:
         method: Literal["area", "cubic"] = "area",
     ) -> Tensor:
         """uint8 RGB H x W x 3 at the original size -> 1 x 3 x H x W float32, resized, padded, normalised."""
-        pixels = self.pad(self.resize_image(image, method=method).transpose(2, 0, 1)).astype(np.float32) / 255
-        pixels = (pixels - np.float32(mean)[:, None, None]) / np.float32(std)[:, None, None]
+        pixels = self.pad(self.resize_image(image, method=method).transpose(2, 0, 1)).astype(np.float32)
+        pixels /= 255  # in place: fresh memory costs more than the arithmetic
+        pixels -= np.float32(mean)[:, None, None]
+        pixels /= np.float32(std)[:, None, None]
         return torch.from_numpy(np.ascontiguousarray(pixels))[None]
 
     def to_original(self, probabilities: Tensor, *, method: Literal["bilinear", "nearest"] = "bilinear") -> Tensor:

@@ -92,8 +92,14 @@ class SameConv(nn.Conv2d):
         values are bounded as they are written: the same bits in five sixths of the backbone's time."""
         if x.device.type != "cpu" or x.dtype != torch.bfloat16 or torch.is_grad_enabled() or FUSED is None:
             return F.relu6(self(x), inplace=True)
-        geometry = self.padding, self.stride, self.dilation, self.groups
-        return FUSED(self._padded(x), self.weight, self.bias, *geometry, "hardtanh", [0.0, 6.0], "")
+        weight, padding = self.weight, self.padding
+        if self.stride == (2, 2) and self.groups > 1 and x.shape[-2] % 2 == x.shape[-1] % 2 == 0:
+            # SAME pads one position more after than before.  With a tap of zeros in front both sides are alike, and the
+            # input, the backbone's biggest tensors, needs no copy: two thirds of the time, the same bits.
+            weight, padding = F.pad(weight, (1, 0, 1, 0)), (self.kernel_size[0] // 2,) * 2
+        else:
+            x = self._padded(x)
+        return FUSED(x, weight, self.bias, padding, self.stride, self.dilation, self.groups, "hardtanh", [0.0, 6.0], "")
 
     def _padded(self, x: Tensor) -> Tensor:
         return x if self.stride[0] == 1 else pad_same(x, self.kernel_size[0], self.stride[0])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from networks.compact.backbone import EfficientNetLite0, Pyramid
 from networks.compact.config import CompactConfig
-from networks.compact.layers import conv, upsample
+from networks.compact.layers import conv, halved, upsample
 from networks.interface import FrameFeatures
 
 
@@ -65,7 +65,7 @@ class FrameEncoder(nn.Module):
         mixed = F.relu(self.mix(F.relu(linear)))
         both = torch.cat([linear, mixed], 1)
         batch = CompactFeatures(
-            colour=F.avg_pool2d(image.float(), 2),
+            colour=halved(image.float()),
             skip2=F.relu(self.skip2(pyramid.stride2)),
             skip4=F.relu(self.skip4(pyramid.stride4)),
             detail=self.detail(pyramid.stride4),

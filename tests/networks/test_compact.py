@@ -21,7 +21,7 @@ from networks.compact.backbone import (
 from networks.compact.encoder import CompactFeatures
 from networks.compact.extent import ObjectExtent
 from networks.compact.interaction import InteractionBranch
-from networks.compact.layers import Decoder, cells, evidence, others, upsample
+from networks.compact.layers import Decoder, cells, evidence, halved, others, upsample
 from networks.compact.matching import (
     OUTSIDE,
     FlowRefinement,
@@ -226,6 +226,17 @@ def test_others_is_the_strongest_rival() -> None:
     assert others(mask[:1]).item() == 0
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 20, 36), (3, 1, 8, 6)])
+def test_halving_has_the_bits_of_average_pooling(shape: tuple[int, ...]) -> None:
+    x = 100 * torch.randn(shape)
+    with torch.inference_mode():
+        found = halved(x)
+    assert torch.equal(found, F.avg_pool2d(x, 2))
+    leaf = x.clone().requires_grad_()
+    halved(leaf).sum().backward()
+    assert torch.equal(leaf.grad, torch.full(shape, 0.25))
+
+
 def test_cells_are_the_quarters() -> None:
     mask = torch.zeros(1, 1, 8, 8)
     mask[..., :4, 4:] = 1
@@ -289,11 +300,12 @@ def test_the_largest_of_each_row_is_found_by_its_bits(dtype: torch.dtype) -> Non
     assert torch.equal(largest(matrix), matrix.amax(1))
 
 
-@pytest.mark.parametrize(("kernel", "stride", "groups"), [(1, 1, 1), (3, 2, 1), (5, 2, 16), (3, 1, 16)])
-def test_a_bounded_convolution_has_the_same_bits(kernel: int, stride: int, groups: int) -> None:
+@pytest.mark.parametrize("width", [26, 27])
+@pytest.mark.parametrize(("kernel", "stride", "groups"), [(1, 1, 1), (3, 2, 1), (3, 2, 16), (5, 2, 16), (3, 1, 16)])
+def test_a_bounded_convolution_has_the_same_bits(kernel: int, stride: int, groups: int, width: int) -> None:
     torch.manual_seed(4)
     layer = SameConv(16, 32, kernel, stride=stride, groups=groups).bfloat16().requires_grad_(False)
-    x = (8 * torch.randn(1, 16, 20, 27)).bfloat16().contiguous(memory_format=torch.channels_last)
+    x = (8 * torch.randn(1, 16, 20, width)).bfloat16().contiguous(memory_format=torch.channels_last)
     plain = F.relu6(layer(x))
     assert 0.1 < (plain == 0).float().mean() < 0.9 and (plain == 6).any()
     with torch.inference_mode():
