@@ -95,7 +95,8 @@ class SameConv(nn.Conv2d):
         weight, padding = self.weight, self.padding
         if self.stride == (2, 2) and self.groups > 1 and x.shape[-2] % 2 == x.shape[-1] % 2 == 0:
             # SAME pads one position more after than before.  With a tap of zeros in front both sides are alike, and the
-            # input, the backbone's biggest tensors, needs no copy: two thirds of the time, the same bits.
+            # input, the backbone's biggest tensors, needs no copy: two thirds of the time.  The bits stay the same in
+            # depthwise convolutions alone; others would add up in another order.
             weight, padding = F.pad(weight, (1, 0, 1, 0)), (self.kernel_size[0] // 2,) * 2
         else:
             x = self._padded(x)

@@ -24,7 +24,7 @@ from networks.interface import Propagation
 #: with .25.
 NEIGHBOUR_SHARE = 0.15
 
-DIFFERENT = 80.0  # a squared difference of details that leaves no agreement
+MAX_SQUARED_DIFFERENCE = 80.0  # of details: exp(-80) is no agreement, and still a normal float32
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,8 @@ class PropagationBranch(nn.Module):
             return query.flow, query.agreement
         flow = self.refinement(query.fine_key, neighbour.fine_key, flow)  # 1 x 2 x H/4 x W/4
         difference = query.detail.float() - warp(neighbour.detail, flow)
-        # Beyond `DIFFERENT` the exponential would leave the normal numbers, and take twenty times as long.
-        agreement = torch.exp(-(difference**2).clamp(max=DIFFERENT))
+        # Without the limit the exponential reaches denormal numbers, which take a CPU twenty times as long.
+        agreement = torch.exp(-(difference**2).clamp(max=MAX_SQUARED_DIFFERENCE))  # 1 x 12 x H/4 x W/4
         return self.last_refinement(query.colour, neighbour.colour, flow), agreement
 
 
