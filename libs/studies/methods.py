@@ -18,6 +18,7 @@ from libs.segmenter import BORNE_OUT, CROSSING_BORNE_OUT, CROSSINGS, SECOND_OPIN
 from libs.studies import ablation
 from networks.compact.network import CompactGIS
 from networks.compact.propagation import NEIGHBOUR_SHARE
+from networks.compact.quality import THICKNESS
 from networks.inference import prepare_for_inference
 from networks.interface import GuidedNetwork
 
@@ -95,7 +96,14 @@ def _label_propagation(network: GuidedNetwork) -> Segmenter:
     return Segmenter(LabelPropagation(backbone), device=next(backbone.parameters()).device)
 
 
-FULL = Method(NETWORK, "R-attention (the network)", _of(None), lambda n: n, shares_features=True, settings=MASKS)
+FULL = Method(
+    NETWORK,
+    "R-attention (the network)",
+    _of(None),
+    lambda n: n,
+    shares_features=True,
+    settings=f"{MASKS}, R-scores with {THICKNESS} of the masks' thickness",
+)
 
 ABLATIONS = (
     _ablated(

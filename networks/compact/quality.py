@@ -9,6 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 HIDDEN = 32
+# Of the logit of an object's J, for e times as thick an object.  A border that is off by some pixels all along costs J
+# its length over the object's area: a whole logit, part of which the head, which counts cells of 8 x 8 pixels, has
+# found already.  Spearman's correlation of R-score and J without it and with it, after round 1 and after the next two:
+# seven real sequences from beginning to end, first strokes on three frames of each, .31 .30 and .35 .36; 21 synthetic
+# clips of several objects .52 .47 and .53 .51.
+THICKNESS = 0.7
 
 
 @dataclass(frozen=True)
@@ -18,7 +24,17 @@ class Quality:
     correctness_logit: Tensor  # O x 1 x h x w, logit of the share of a cell's pixels that are right
     quality_logit: Tensor  # O, logit of each object's J
     reliability: Tensor  # 1 x 1 x h x w, in (0, 1]: all objects right
-    score: Tensor  # scalar in (0, 1), R-score: mean of the objects' predicted J
+    score: Tensor  # scalar in (0, 1), R-score: mean of the objects' predicted J, less where they are thin
+
+
+def thickness(foreground: Tensor) -> Tensor:
+    """Logarithm of each mask's area over its border's length, O, in float32; 0 if that is a cell's side of 8 pixels,
+    or the object is gone.  `foreground` O x 1 x H x W in [0, 1]."""
+    # Every second row and column: the same correlation for a quarter of the time.
+    mask = foreground[:, 0, ::2, ::2] > 0.5  # O x H/2 x W/2
+    parts = (mask, mask[:, 1:] != mask[:, :-1], mask[:, :, 1:] != mask[:, :, :-1])
+    area, across, along = (part.flatten(1).count_nonzero(1) for part in parts)
+    return torch.log((area + 16) / (4 * (across + along) + 16))  # a cell's area more: the smallest say little
 
 
 class QualityHead(nn.Module):
@@ -72,5 +88,5 @@ class QualityHead(nn.Module):
         # What J of a frame means, the mean over its objects.  Of what was tried (the count alone, the weakest object,
         # the lower of two judgements, less where masks are undecided, less far from annotated frames) this ranks the
         # frames of real videos best.
-        score = torch.sigmoid(quality_logit).mean()
+        score = torch.sigmoid(quality_logit + THICKNESS * thickness(foreground.detach())).mean()
         return Quality(logit, quality_logit, reliability, score)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -34,7 +35,7 @@ from networks.compact.matching import (
 )
 from networks.compact.network import SECOND_LOOKS, Look
 from networks.compact.propagation import NEIGHBOUR_SHARE, CompactPropagation
-from networks.compact.quality import QualityHead
+from networks.compact.quality import THICKNESS, QualityHead, thickness
 from networks.interface import FrameFeatures
 
 
@@ -493,7 +494,7 @@ def test_what_was_read_before_takes_the_annotated_frames_place(network: CompactG
 
 
 @torch.no_grad()
-def test_the_score_is_the_mean_of_the_objects_predicted_j() -> None:
+def test_the_score_is_the_mean_of_the_objects_predicted_j_less_where_they_are_thin() -> None:
     torch.manual_seed(6)
     head = QualityHead(8)
     trunk, carried, warped = torch.zeros(2, 8, 8, 8), torch.zeros(2, 4, 8, 8), torch.zeros(2, 1, 16, 16)
@@ -503,12 +504,26 @@ def test_the_score_is_the_mean_of_the_objects_predicted_j() -> None:
     head.frame[-1].weight.fill_(0.3)
     trunk[1] = torch.randn(8, 8, 8)  # so that the two objects are not judged alike
     both = head(trunk, masks, carried, warped, evidence, strength)
-    first, second = torch.sigmoid(both.quality_logit).tolist()
-    assert abs(first - second) > 0.01
+    assert abs(float(both.quality_logit[0] - both.quality_logit[1])) > 0.01
+    first, second = torch.sigmoid(both.quality_logit + THICKNESS * thickness(masks)).tolist()
     assert float(both.score) == pytest.approx((first + second) / 2, abs=1e-6)
     # Cells taken for wrong lower it, before anything is trained: the count of cells is the first judgement.
     head.correct.bias.fill_(-2.0)
     assert head(trunk, masks, carried, warped, evidence, strength).score < both.score - 0.2
+
+
+def test_thickness_is_area_over_border() -> None:
+    masks = torch.zeros(5, 1, 96, 128)
+    masks[0, :, 16:48, 16:48] = 0.9  # 32 pixels wide: 8 for every pixel of its border
+    masks[1, :, 16:80, 16:80] = 0.9
+    masks[2, :, 16:48:4, 16:48] = masks[2, :, 17:48:4, 16:48] = 0.9  # stripes
+    masks[3] = 0.4  # gone
+    masks[4, :, :, :64] = 0.9  # where the picture ends there is no border to be wrong about
+    square, twice, stripes, gone, half = thickness(masks).tolist()
+    assert square == 0 and gone == 0
+    assert twice == pytest.approx(math.log(2), abs=0.05)
+    assert stripes < -1
+    assert half == pytest.approx(math.log(64 / 8), abs=0.1)
 
 
 @torch.no_grad()
