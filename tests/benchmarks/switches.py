@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -54,9 +54,10 @@ class ReadAgain(Segmenter):
 class OneByOne(ReadAgain):
     """The objects in separate calls, as if nothing was shared and nothing was a batch."""
 
-    def _object_groups(self, session: Session) -> list[tuple[list[int], list[MemoryRecord]]]:
-        memory = session.state.memory
-        return [([row], memory) for row in range(len(session.object_ids))]
+    def _object_groups(
+        self, session: Session, memory: Sequence[MemoryRecord]
+    ) -> list[tuple[list[int], list[MemoryRecord]]]:
+        return [([row], list(memory)) for row in range(len(session.object_ids))]
 
 
 def alternatives(architecture: str) -> Iterator[tuple[str, Callable[[], Segmenter]]]:
