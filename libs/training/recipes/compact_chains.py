@@ -6,8 +6,8 @@ Two fifths of the frames are learned from, the others carry the masks on, with t
     python -m dataset_torch.synthetic --material MATERIAL --out LONG --count 900 --steps 24 --size 240 432
     python train.py --recipe compact_chains --start CHECKPOINT --data clips:LONG --validation clips:OTHERS
 
-What it won alone, and what it cost, is in checkpoints/gis-compact.md; the shipped weights come from `compact_joint` and
-`compact_whole`, which teach the reading of strokes as well.
+What it won alone, and what it cost, is in checkpoints/gis-compact-measurements.md; the shipped weights come from
+`compact_joint` and `compact_whole`, which teach the reading of strokes as well.
 """
 
 from libs.training.recipe import LossWeights, Recipe, Stage
