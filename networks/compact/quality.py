@@ -34,7 +34,8 @@ def thickness(foreground: Tensor) -> Tensor:
     mask = foreground[:, 0, ::2, ::2] > 0.5  # O x H/2 x W/2
     parts = (mask, mask[:, 1:] != mask[:, :-1], mask[:, :, 1:] != mask[:, :, :-1])
     area, across, along = (part.flatten(1).count_nonzero(1) for part in parts)
-    return torch.log((area + 16) / (4 * (across + along) + 16))  # a cell's area more: the smallest say little
+    side = 4  # of a cell, in these
+    return torch.log((area + side**2) / (side * (across + along) + side**2))  # a cell more: the smallest say little
 
 
 class QualityHead(nn.Module):
@@ -88,5 +89,5 @@ class QualityHead(nn.Module):
         # What J of a frame means, the mean over its objects.  Of what was tried (the count alone, the weakest object,
         # the lower of two judgements, less where masks are undecided, less far from annotated frames) this ranks the
         # frames of real videos best.
-        score = torch.sigmoid(quality_logit + THICKNESS * thickness(foreground.detach())).mean()
+        score = torch.sigmoid(quality_logit + THICKNESS * thickness(foreground)).mean()
         return Quality(logit, quality_logit, reliability, score)
