@@ -85,7 +85,7 @@ class Config:
     feature_budget_mb: int = 640  # frame features kept between rounds, megabytes
     feature_spill: Literal["none", "memory", "disk"] = "none"  # where features beyond that go, in half precision
     feature_spill_mb: int = 8192  # how much may go there, megabytes
-    frames_ahead: int = 2  # frames read and resized ahead of the network, if it leaves a core for that; 0 = none
+    frames_ahead: int = 4  # frames read and resized ahead of the network, if it leaves a core for that; 0 = none
 
     # App (IVOS_app.py)
     video: Path | None = None  # video file or folder of frames to open; none = the sample, or a choice from the folders

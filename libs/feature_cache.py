@@ -29,6 +29,9 @@ class FeatureCache:
     With `spill`, dropped features go in half precision to CPU memory or to a file in a temporary folder, within
     `spill_bytes`, and are read back instead of encoded again.  This rounds them (relative error up to 5e-4).
 
+    Frames that were encoded in one batch share its memory, which is free when the last of them is dropped; as they
+    follow each other, that is soon after the first.
+
     With the features goes what the frame read from the annotated frames (`read`): in the next round all but the newest
     annotated frame are the same.  So does what comparing it with a neighbour gave (`put_beside`).  Both count towards
     the budget and are dropped with the features, never spilled.

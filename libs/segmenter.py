@@ -15,7 +15,7 @@ The network is shared by any number of sessions and never changed by them.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from dataset_torch.errors import UserError
 from dataset_torch.frames import FrameSource
+from libs.batch_encoder import BatchEncoder
 from libs.device import bears_another_thread
 from libs.feature_cache import FeatureCache, Spill
 from libs.geometry import Geometry
@@ -82,7 +83,7 @@ class SegmenterOptions:
     feature_budget_bytes: int = 640 << 20  # frame features kept over rounds; on a GPU this is GPU memory
     feature_spill: Spill = "none"  # where features beyond the budget go, in half precision; none: encoded again
     feature_spill_bytes: int = 8 << 30  # how much may go there
-    frames_ahead: int = 2  # frames read and resized ahead in a thread, if the network leaves a core for it; 0 = none
+    frames_ahead: int = 4  # frames read and resized ahead in a thread, if the network leaves a core for it; 0 = none
     training: bool = False  # keep gradients, and put the network's tensors into the results
 
     @classmethod
@@ -280,20 +281,30 @@ class Segmenter:
         """
         plan = self._plan(session, direction, first, last)
         session.features.plan(plan.visits)
+
+        def needed(frame: int) -> bool:
+            return frame not in session.features
+
         with Prefetcher(
             lambda frame: self._input(session, frame),
             plan.visits,
             ahead=self.options.frames_ahead if bears_another_thread(self.device) else 0,
-            needed=lambda frame: frame not in session.features,
+            needed=needed,
         ) as reader:
+            encoder = BatchEncoder(
+                lambda frames: self._encode([reader.take(frame) for frame in frames]),
+                [frame for frame in plan.visits if frame not in session.annotated_frames],
+                together=self._frames_together(session.geometry),
+                needed=needed,
+            )
             while plan.opinions and session.state.opinions < self.options.second_opinions:
-                yield from self._second_opinion(session, plan, reader)
+                yield from self._second_opinion(session, plan, encoder)
             memory = list(session.state.memory)  # annotated frames that are judged again are replaced in here
             for side, legs in plan.sides:
                 foreground = None if start is None else start.probabilities[1:, None].to(self.device)
                 for leg in legs:
                     trail = self._trail()
-                    foreground = yield from self._walk(session, leg, side, memory, reader, trail, foreground)
+                    foreground = yield from self._walk(session, leg, side, memory, encoder, trail, foreground)
                     if leg.crossed is not None:
                         beside = leg.frames[-1] if leg.frames else leg.start
                         with self.computing():
@@ -344,14 +355,14 @@ class Segmenter:
         finished = {r.annotation.frame for r in session.rounds if r.annotation.mask is not None}
         return {m.frame for m in session.state.memory if m.object_ids == session.object_ids} - finished
 
-    def _second_opinion(self, session: Session, plan: _Plan, reader: Prefetcher) -> Iterator[FrameResult]:
+    def _second_opinion(self, session: Session, plan: _Plan, encoder: BatchEncoder) -> Iterator[FrameResult]:
         """Judge the annotated frame again by what the frames around it make of it."""
         state = session.state
         before = state.memory[-1]
         sides, trails = [], []
         for side, leg in plan.around:
             trail, first = self._trail(), None
-            for result in self._walk(session, leg, side, state.memory, reader, trail):
+            for result in self._walk(session, leg, side, state.memory, encoder, trail):
                 first = result if first is None else first
                 yield result
             sides.append((leg.frames[0], first.probabilities[1:, None]))
@@ -369,7 +380,7 @@ class Segmenter:
         leg: Leg,
         side: Direction,
         memory: Sequence[MemoryRecord],
-        reader: Prefetcher,
+        encoder: BatchEncoder,
         trail: Trail,
         foreground: Tensor | None = None,
     ) -> Generator[FrameResult, None, Tensor]:
@@ -385,7 +396,7 @@ class Segmenter:
         for frame in leg.frames:
             # The context is left before every yield: the caller's code must not run under our autograd mode.
             with self.computing():
-                query = self.features(session, frame, reader.take)
+                query = session.features.get(frame, encoder.take)
                 result = self._propagated_frame(session, frame, query, beside, foreground, side, trail, leg, memory)
             foreground, beside = result.probabilities[1:, None], query
             yield result
@@ -396,15 +407,19 @@ class Segmenter:
 
     # ---- inside a round ------------------------------------------------------------------------------------------
 
-    def features(self, session: Session, frame: int, read: Callable[[int], Tensor] | None = None) -> FrameFeatures:
-        """The frame's features, encoded once and cached within the session's budget.
+    def features(self, session: Session, frame: int) -> FrameFeatures:
+        """The frame's features, encoded once and cached within the session's budget."""
+        return session.features.get(frame, lambda index: self._encode([self._input(session, index)])[0])
 
-        `read` gives the network's input of a frame, 1 x 3 x H x W on the CPU; by default it is made from the video.
-        """
-        read = read or (lambda index: self._input(session, index))
-        return session.features.get(
-            frame, lambda index: self.network.encode_frame(read(index).to(self.device, non_blocking=True))
-        )
+    def _encode(self, inputs: Sequence[Tensor]) -> list[FrameFeatures]:
+        """The features of frames given as the network's inputs, each 1 x 3 x H x W on the CPU."""
+        images = torch.cat([image.to(self.device, non_blocking=True) for image in inputs])
+        return self.network.encode_frames(images)
+
+    def _frames_together(self, geometry: Geometry) -> int:
+        """How many frames are encoded in one batch."""
+        height, width = geometry.padded_size
+        return max(1, self.network.batch_pixels // (height * width))
 
     def _input(self, session: Session, frame: int) -> Tensor:
         """The network's input of a frame, on the CPU: 1 x 3 x H x W.  Also called from the thread that reads ahead."""

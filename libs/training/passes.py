@@ -145,13 +145,12 @@ def run_pass(
 
 
 def encode_all(segmenter: Segmenter, session: Session, network: GuidedNetwork) -> None:
-    """Encode all frames in one batch if the network can; the session then finds them in its cache."""
-    encode_frames = getattr(network, "encode_frames", None)
-    if encode_frames is None:
+    """Encode all frames in one batch if the network gains by it; the session then finds them in its cache."""
+    if not network.batch_pixels:
         return
     images = torch.cat([segmenter.image(session, index) for index in range(len(session.frames))])
     with segmenter.computing():
-        features = encode_frames(images)
+        features = network.encode_frames(images)
     for index, entry in enumerate(features):
         session.features.get(index, lambda _, entry=entry: entry)
 

@@ -10,6 +10,7 @@ from dataset_torch.errors import UserError
 from dataset_torch.frames import ArrayFrames
 from libs.interactions import Click, FrameAnnotation, Scribble
 from libs.segmenter import Segmenter, SegmenterOptions
+from networks.interface import FrameFeatures
 from tests.fakes import COLOURS, ColourNetwork, squares_video
 
 
@@ -72,6 +73,44 @@ def test_a_small_feature_budget_changes_nothing_but_time():
             play(segmenter, session, annotation(frame, masks))
         results.append([session.probabilities(f) for f in range(len(frames))])
     np.testing.assert_array_equal(results[0], results[1])
+
+
+class BatchedNetwork(ColourNetwork):
+    """Encodes two frames of 40x56 together."""
+
+    batch_pixels = 2 * 40 * 56
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def encode_frames(self, images: torch.Tensor) -> list[FrameFeatures]:
+        self.batches.append(len(images))
+        return super().encode_frames(images)
+
+
+# The annotated frame, two before it and five behind it, for which a budget of one frame has to encode it again.
+@pytest.mark.parametrize(("budget", "batches"), [(1, [1, 2, 1, 2, 2, 1]), (1 << 30, [1, 2, 2, 2, 1])])
+def test_frames_encoded_in_batches_give_the_same_and_are_encoded_no_more_often(budget, batches):
+    frames, masks = squares_video(num_frames=8)
+    results, encoded = [], []
+    for network in (ColourNetwork(), BatchedNetwork()):
+        segmenter = Segmenter(network, options=SegmenterOptions(feature_budget_bytes=budget))
+        session = segmenter.open(frames)
+        for frame in (2, 6):
+            play(segmenter, session, annotation(frame, masks))
+        results.append([session.probabilities(f) for f in range(len(frames))])
+        encoded.append(network.encoded)
+    np.testing.assert_array_equal(results[0], results[1])
+    assert encoded[0] == encoded[1]
+    assert network.batches[: len(batches)] == batches
+
+
+def test_frames_beyond_the_batch_s_pixels_are_encoded_one_by_one():
+    frames, masks = squares_video(num_frames=4, width=128)
+    segmenter = Segmenter(BatchedNetwork())
+    play(segmenter, segmenter.open(frames), annotation(0, masks))
+    assert segmenter.network.batches == [1, 1, 1, 1]
 
 
 def test_blending_weights_the_new_round_by_distance():
