@@ -1,9 +1,13 @@
 """Packed predictions."""
 
+import gc
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from libs import storage
 from libs.storage import Prediction
 from networks.interface import aggregate
 
@@ -50,3 +54,31 @@ def test_smooth_probabilities_take_a_third_of_their_bytes():
     ramp = torch.linspace(0.1, 0.3, 200)[:, None] * torch.linspace(0.5, 1, 300)[None]
     packed = Prediction.pack(torch.stack([1 - ramp, ramp]), (1,), "uint16")
     assert len(packed.data) < 2 * ramp.numel() / 3
+
+
+@pytest.mark.parametrize("storage", ["uint16", "uint8"])
+def test_deflating_late_changes_nothing(storage):
+    kept = Prediction.pack(some_probabilities(), (1, 2, 3), storage)
+    before, fewer = kept.unpack(), kept.without(2).unpack((1, 3))
+    again = Prediction(kept.object_ids, kept.size, kept.format, kept.data)  # deflates
+    assert kept.fixed.array() is None
+    for late in (kept, again):
+        assert torch.equal(late.unpack(), before)
+        assert torch.equal(late.without(2).unpack((1, 3)), fewer)
+
+
+def test_only_so_many_bytes_of_arrays_are_kept_the_newest_ones():
+    recent = storage._Recent(250)
+    arrays = [np.full((1, 5, 10), n, np.uint16) for n in range(4)]  # 100 bytes each
+    kept = [recent.add(array) for array in arrays]
+    assert [fixed.array() is not None for fixed in kept] == [False, False, True, True]
+    assert [fixed.deflate() for fixed in kept] == [storage._deflate(array) for array in arrays]
+
+
+def test_what_nobody_holds_is_never_deflated(monkeypatch):
+    recent, deflated = storage._Recent(250), []
+    monkeypatch.setattr(storage, "_deflate", deflated.append)
+    for _ in range(9):
+        recent.add(np.zeros((1, 5, 10), np.uint16))
+    gc.collect()
+    assert not deflated
