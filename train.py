@@ -16,8 +16,6 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-
 from dataset_torch.errors import UserError
 from libs.device import choose_device, set_threads
 from libs.training.board import Board
@@ -134,5 +132,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    torch.manual_seed(1)
     sys.exit(main())
