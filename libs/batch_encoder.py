@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from torch import Tensor
+
 from networks.interface import FrameFeatures
 
 
@@ -16,36 +18,41 @@ class BatchEncoder:
 
     def __init__(
         self,
-        encode: Callable[[Sequence[int]], Sequence[FrameFeatures]],
+        read: Callable[[int], Tensor],
+        encode: Callable[[Sequence[Tensor]], Sequence[FrameFeatures]],
         frames: Sequence[int],
         *,
         together: int,
         needed: Callable[[int], bool] = lambda frame: True,
     ):
-        """`encode` gives the features of some frames; `frames` are those of the round in order, repeated where they are
-        visited again; at most `together` are encoded at once, and only those that are `needed` (not cached)."""
-        self._encode, self._together, self._needed = encode, max(1, together), needed
+        """`read` gives the network's input of a frame, `encode` the features of some such inputs; `frames` are those of
+        the round in order, repeated where they are visited again.  At most `together` are encoded at once, and only
+        those that are `needed` (not cached)."""
+        self._read, self._encode, self._together, self._needed = read, encode, max(1, together), needed
         self._frames = tuple(frames)
         self._next = 0  # everything before was asked for or encoded
         self._waiting: dict[int, FrameFeatures] = {}
 
     def take(self, frame: int) -> FrameFeatures:
-        """The features of `frame`.  What `encode` raised is raised here."""
+        """The features of `frame`.  What reading and encoding it raise is raised here."""
         if frame not in self._waiting:
-            batch = self._batch(frame)
-            self._waiting.update(zip(batch, self._encode(batch), strict=True))
+            inputs = self._inputs(frame)
+            self._waiting.update(zip(inputs, self._encode(list(inputs.values())), strict=True))
         return self._waiting.pop(frame)
 
-    def _batch(self, frame: int) -> list[int]:
+    def _inputs(self, frame: int) -> dict[int, Tensor]:
         """`frame` and those that follow it; alone if the round was not going to ask for it."""
-        batch = [frame]
+        inputs = {frame: self._read(frame)}
         if frame not in self._frames[self._next :]:
-            return batch
+            return inputs
         position = self._frames.index(frame, self._next) + 1
-        while position < len(self._frames) and len(batch) < self._together:
+        while position < len(self._frames) and len(inputs) < self._together:
             follower = self._frames[position]
-            if follower not in batch and follower not in self._waiting and self._needed(follower):
-                batch.append(follower)
+            if follower not in inputs and follower not in self._waiting and self._needed(follower):
+                try:
+                    inputs[follower] = self._read(follower)
+                except Exception:  # it is raised again when that frame is asked for, after those before it
+                    break
             position += 1
         self._next = position
-        return batch
+        return inputs

@@ -291,9 +291,11 @@ class Segmenter:
             ahead=self.options.frames_ahead if bears_another_thread(self.device) else 0,
             needed=needed,
         ) as reader:
+            annotated = set(session.annotated_frames)  # encoded when they were annotated
             encoder = BatchEncoder(
-                lambda frames: self._encode([reader.take(frame) for frame in frames]),
-                [frame for frame in plan.visits if frame not in session.annotated_frames],
+                reader.take,
+                self._encode,
+                [frame for frame in plan.visits if frame not in annotated],
                 together=self._frames_together(session.geometry),
                 needed=needed,
             )

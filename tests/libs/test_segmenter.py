@@ -113,6 +113,25 @@ def test_frames_beyond_the_batch_s_pixels_are_encoded_one_by_one():
     assert segmenter.network.batches == [1, 1, 1, 1]
 
 
+def test_frames_before_a_damaged_one_are_segmented_though_they_are_encoded_with_it():
+    class Damaged(ArrayFrames):
+        def read(self, index: int) -> np.ndarray:
+            if index == 4:
+                raise UserError("frame 4 cannot be read")
+            return super().read(index)
+
+    video, masks = squares_video(num_frames=7)
+    frames = Damaged(np.stack([video.read(i) for i in range(7)]), name="damaged")
+    segmenter, seen = Segmenter(BatchedNetwork()), []
+    session = segmenter.open(frames)
+    segmenter.annotate(session, annotation(0, masks))
+    with pytest.raises(UserError, match="frame 4 cannot be read"):
+        for result in segmenter.propagate(session):
+            seen.append(result.frame)
+    assert seen == [1, 2, 3]
+    np.testing.assert_array_equal(session.mask(3), masks[3])
+
+
 def test_blending_weights_the_new_round_by_distance():
     """Object 1 is marked on frame 0; on frame 4 its strokes are on grey, so it becomes the background's colour."""
     frames, masks = squares_video(num_frames=5, objects=1)
