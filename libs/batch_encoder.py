@@ -25,10 +25,10 @@ class BatchEncoder:
         together: int,
         needed: Callable[[int], bool] = lambda frame: True,
     ):
-        """`read` gives the network's input of a frame, `encode` the features of some such inputs; `frames` are those of
-        the round in order, repeated where they are visited again.  At most `together` are encoded at once, and only
-        those that are `needed` (not cached)."""
-        self._read, self._encode, self._together, self._needed = read, encode, max(1, together), needed
+        """`read` gives the network's input of a frame, 1 x 3 x H x W, `encode` the features of some such inputs;
+        `frames` are those of the round in order, repeated where they are visited again.  At most `together` (1 or more)
+        are encoded at once, and only those that are `needed` (not cached)."""
+        self._read, self._encode, self._together, self._needed = read, encode, together, needed
         self._frames = tuple(frames)
         self._next = 0  # everything before was asked for or encoded
         self._waiting: dict[int, FrameFeatures] = {}
@@ -43,9 +43,10 @@ class BatchEncoder:
     def _inputs(self, frame: int) -> dict[int, Tensor]:
         """`frame` and those that follow it; alone if the round was not going to ask for it."""
         inputs = {frame: self._read(frame)}
-        if frame not in self._frames[self._next :]:
+        try:
+            position = self._frames.index(frame, self._next) + 1
+        except ValueError:
             return inputs
-        position = self._frames.index(frame, self._next) + 1
         while position < len(self._frames) and len(inputs) < self._together:
             follower = self._frames[position]
             if follower not in inputs and follower not in self._waiting and self._needed(follower):

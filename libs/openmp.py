@@ -7,7 +7,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 RUNNABLE = Path("/proc/loadavg")  # its fourth field: tasks that run or want to, this one included, of all there are
-LONG_SPIN, SHORT_SPIN = 20_000, 3_000
+LONG_SPIN, SHORT_SPIN = 20_000, 3_000  # looks at what a thread waits for before it sleeps; 3,000 take some 10 us
 LOOKS, SECONDS_BETWEEN = 3, 0.005
 
 
@@ -16,9 +16,12 @@ def choose_waiting(environment: MutableMapping[str, str]) -> None:
 
     They wait for each other thousands of times a frame, and waking one that sleeps takes longer than many of the
     layers do.  But with one core taken by another program, threads that spin keep the working ones from running; by
-    default they do so for milliseconds.  Frames per second of the compact network at 240 x 432, one object, first
-    round, two cores, by spins: idle 3,000 17, 20,000 19, 60,000 21, the default 300,000 20; one core taken 8.8, 4.0,
-    2.3 and 0.8.  OpenMP libraries other than GNU's can be told only to sleep at once, so they are.
+    default they do so for milliseconds.  OpenMP libraries other than GNU's can be told only to sleep at once, so they
+    are.  Frames per second of the compact network at 240 x 432, one object, first round, two cores:
+
+        spins            3,000   20,000   60,000   300,000 (the default)
+        idle                17       19       21        20
+        one core taken     8.8      4.0      2.3       0.8
 
     What the user has set stays.
     """

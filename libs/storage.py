@@ -6,7 +6,7 @@ import threading
 import weakref
 import zlib
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -35,7 +35,7 @@ class Prediction:
     object_ids: tuple[int, ...]
     size: tuple[int, int]  # padded height and width
     format: StorageFormat
-    data: bytes
+    data: bytes = field(repr=False)
 
     @classmethod
     def pack(cls, probabilities: Tensor, object_ids: tuple[int, ...], storage: StorageFormat) -> Prediction:
@@ -44,8 +44,7 @@ class Prediction:
         size = (array.shape[1], array.shape[2])
         if storage == "float32":
             return cls(object_ids, size, storage, array.tobytes())
-        levels, kind = (65535, np.uint16) if storage == "uint16" else (255, np.uint8)
-        fixed = (array[1:] * np.float32(levels) + np.float32(0.5)).astype(kind)
+        fixed = (array[1:] * np.float32(np.iinfo(storage).max) + np.float32(0.5)).astype(storage)
         return _FixedPrediction(object_ids, size, storage, _RECENT.add(fixed))
 
     def without(self, object_id: int) -> Prediction:
@@ -65,7 +64,7 @@ class Prediction:
             array = np.frombuffer(self.data, np.float32).reshape(1 + count, height, width)
             own = torch.from_numpy(array.copy())
         else:
-            levels = 65535 if self.format == "uint16" else 255
+            levels = np.iinfo(self.format).max
             fixed = self._fixed_point().astype(np.int32)
             background = np.maximum(levels - fixed.sum(axis=0, keepdims=True), 0)
             own = torch.from_numpy(np.concatenate([background, fixed]).astype(np.float32) / np.float32(levels))
@@ -80,8 +79,7 @@ class Prediction:
 
     def _fixed_point(self) -> np.ndarray:
         """O x H x W of uint16 or uint8, not to be changed."""
-        kind = np.uint16 if self.format == "uint16" else np.uint8
-        return _inflate(self.data, (len(self.object_ids), *self.size), kind)
+        return _inflate(self.data, (len(self.object_ids), *self.size), np.dtype(self.format).type)
 
 
 class _Fixed:
@@ -115,6 +113,7 @@ class _Recent:
         self._lock = threading.Lock()
 
     def add(self, array: np.ndarray) -> _Fixed:
+        """`array` O x H x W of uint16 or uint8, not to be changed any more; older ones may be deflated now."""
         fixed, old = _Fixed(array), []
         with self._lock:
             self._items.append((weakref.ref(fixed), array.nbytes))
@@ -152,16 +151,6 @@ class _FixedPrediction(Prediction):
     def _fixed_point(self) -> np.ndarray:
         array = self.fixed.array()
         return super()._fixed_point() if array is None else array
-
-    # The generated ones would deflate.
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _FixedPrediction) and (self.fixed, self.object_ids) == (other.fixed, other.object_ids)
-
-    def __hash__(self) -> int:
-        return hash((id(self.fixed), self.object_ids))
-
-    def __repr__(self) -> str:
-        return f"Prediction(object_ids={self.object_ids}, size={self.size}, format={self.format!r})"
 
 
 def _deflate(fixed: np.ndarray) -> bytes:
