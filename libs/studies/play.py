@@ -70,19 +70,24 @@ class Start:
     first: RoundResult
 
 
-def first_round(segmenter: Segmenter, video: StudyVideo, *, session: Session | None = None) -> Start:
-    """Play round 1 on a new session, or on one whose frame features are to be used again."""
+def first_round(
+    segmenter: Segmenter, video: StudyVideo, *, session: Session | None = None, true_masks: bool = False
+) -> Start:
+    """Play round 1 on a new session, or on one whose frame features are to be used again; with `true_masks` the frame
+    is given its true mask instead of strokes."""
     if session is None:
         session = segmenter.open(video.frames, object_ids=video.object_ids)
     session.restore(SessionState(object_ids=video.object_ids))
     middle = len(video.truth) // 2
-    outcome, empty = _play(segmenter, session, video, middle, np.zeros_like(video.truth[0]))
+    outcome, empty = _play(segmenter, session, video, middle, np.zeros_like(video.truth[0]), true_masks)
     result = _result(middle, empty, outcome, Measure(video))
     return Start(video, session, session.snapshot(), outcome.masks, result)
 
 
-def play(segmenter: Segmenter, start: Start, policy: Policy, *, rounds: int) -> list[RoundResult]:
-    """Rounds 1 to `rounds`; the first is the start's."""
+def play(
+    segmenter: Segmenter, start: Start, policy: Policy, *, rounds: int, true_masks: bool = False
+) -> list[RoundResult]:
+    """Rounds 1 to `rounds`; the first is the start's, and `true_masks` (as in `first_round`) is for the others."""
     video, session = start.video, start.session
     session.restore(start.state)
     chooser, measure = policy.chooser(video.key), Measure(video)
@@ -91,21 +96,26 @@ def play(segmenter: Segmenter, start: Start, policy: Policy, *, rounds: int) -> 
     for _ in range(1, rounds):
         annotated = {r.frame for r in results}
         frame = chooser.choose(results[-1].quality, results[-1].scores, annotated, segmenter.options.guidance)
-        outcome, empty = _play(segmenter, session, video, frame, masks[frame])
+        outcome, empty = _play(segmenter, session, video, frame, masks[frame], true_masks)
         masks = outcome.masks
         results.append(_result(frame, empty, outcome, measure))
     return results
 
 
 def _play(
-    segmenter: Segmenter, session: Session, video: StudyVideo, frame: int, prediction: np.ndarray
+    segmenter: Segmenter, session: Session, video: StudyVideo, frame: int, prediction: np.ndarray, true_mask: bool
 ) -> tuple[RoundOutcome, bool]:
+    annotation = FrameAnnotation(frame, mask=video.truth[frame]) if true_mask else _strokes(video, frame, prediction)
+    outcome = run_round(segmenter, session, annotation)
+    return outcome, annotation.is_empty
+
+
+def _strokes(video: StudyVideo, frame: int, prediction: np.ndarray) -> FrameAnnotation:
+    """The robot's, on the errors of `prediction`, uint8 H x W of ids."""
     robot = scribble_robot(min_nb_nodes=2)
     strokes = correct_frame(robot, video.truth[frame], prediction, len(video.object_ids))
     scribbles = tuple(Scribble(s["object_id"], np.asarray(s["path"], np.float64)) for s in strokes if s["path"])
-    annotation = FrameAnnotation(frame, scribbles)
-    outcome = run_round(segmenter, session, annotation)
-    return outcome, annotation.is_empty
+    return FrameAnnotation(frame, scribbles)
 
 
 def _result(frame: int, empty: bool, outcome: RoundOutcome, measure: Measure) -> RoundResult:
