@@ -38,7 +38,9 @@ $(STAMP): requirements.txt libs/davis_install/backend.py libs/davis_install/pypr
 	        echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.10 or newer is needed: make PYTHON=..." >&2; exit 2; }; \
 	    $(PYTHON) -m venv $(VENV) || { \
 	        echo "$(PYTHON) could not make $(VENV). On Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }; fi
-	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
+	@$(RUN) -m pip install --disable-pip-version-check -r requirements.txt || { \
+	    echo "Installing failed, see above. Free here: $$(df -hP . | awk 'NR == 2 {print $$4}'). PyTorch's default build takes 6 to" >&2; \
+	    echo "10 GB while it is installed; README.md (\"Two commands\") tells how to take a smaller one." >&2; exit 1; }
 	$(RUN) -m pip check --disable-pip-version-check
 	@touch $@
 
