@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from dataset_torch.errors import UserError
-from libs.device import choose_device, set_threads
+from libs.device import device_of_process, set_threads
 from libs.training.board import Board
 from libs.training.data import KINDS, open_set, validation_clips
 from libs.training.engine import Engine, recipe_in_words
@@ -86,7 +86,7 @@ def settings(pairs: list[str]) -> dict[str, int | float | str]:
 def train(options: argparse.Namespace) -> None:
     """Run or resume."""
     set_threads(options.threads)
-    device = choose_device(options.device)
+    device = device_of_process(options.device)
     recipe = load_recipe(options.recipe, **settings(options.set))
     data = [open_set(specification) for specification in options.data]
     resumes = (options.out / "state.pth").is_file()

@@ -122,7 +122,8 @@ class Engine:
         """
         saved = validated = time.monotonic()
         collected: list[PassResult] = []
-        while self.state.step < self.recipe.steps and not stop():
+        # Processes agree on when to stop: one that goes on alone would wait for the others for ever.
+        while self.state.step < self.recipe.steps and not self.processes.any(stop()):
             start = time.monotonic()
             results, norm = self.step()
             self.state.seconds += time.monotonic() - start

@@ -9,9 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
+
+from dataset_torch.errors import UserError
+
+BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
+PATIENCE = timedelta(hours=2)  # the others wait while the first process validates
 
 
 @dataclass(frozen=True)
@@ -20,15 +26,23 @@ class Processes:
 
     rank: int = 0
     count: int = 1
+    device: torch.device = torch.device("cpu")  # where messages are made
 
     @classmethod
     def start(cls, device: torch.device) -> Processes:
-        """Join the other processes if `torchrun` started this one, else be alone."""
+        """Join the other processes if `torchrun` started this one, else be alone.
+
+        Raises `UserError` where several processes cannot share one run: on Apple's GPU.
+        """
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count == 1:
             return cls()
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        return cls(distributed.get_rank(), count)
+        if device.type not in BACKENDS:
+            raise UserError(f"{count} processes cannot train on {device.type}: start one, or use --device cpu.")
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # NCCL's messages go by the current device
+        distributed.init_process_group(BACKENDS[device.type], timeout=PATIENCE)
+        return cls(distributed.get_rank(), count, device)
 
     @property
     def is_first(self) -> bool:
@@ -59,8 +73,10 @@ class Processes:
             for p in parameters:
                 distributed.broadcast(p.data, 0)
 
-    def add(self, values: Tensor) -> Tensor:
-        """Sum of a tensor over processes."""
-        if self.count > 1:
-            distributed.all_reduce(values)
-        return values
+    def any(self, here: bool) -> bool:
+        """Whether it is so in any process; every process gets the same answer."""
+        if self.count == 1:
+            return here
+        votes = torch.tensor(float(here), device=self.device)
+        distributed.all_reduce(votes)
+        return bool(votes > 0)

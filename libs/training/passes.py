@@ -116,10 +116,11 @@ def run_pass(
     targets = [object_targets(torch.from_numpy(t), len(sample.object_ids)).to(segmenter.device) for t in sample.truth]
     encode_all(segmenter, session, wrapped.network)
     rounds = 1 + int(generator.choice(len(stage.rounds), p=np.array(stage.rounds) / sum(stage.rounds)))
-    qualities: list[Tensor] = [torch.zeros(()) for _ in targets]
+    nothing = torch.zeros((), device=segmenter.device)
+    qualities = [nothing] * len(targets)
     scores = [0.0] * len(targets)
     terms: list[Tensor] = []
-    result = PassResult(loss=torch.zeros(()))
+    result = PassResult(loss=nothing)
     for number in range(rounds):
         frame = sample.first_frame if number == 0 else next_frame(qualities, scores, generator)
         given = _annotation(session, sample, frame, number, recipe, stage, generator)
@@ -135,7 +136,8 @@ def run_pass(
         if len(collected.scores) > 1:
             terms.append(recipe.loss.ranking * ranking_loss(collected.scores, collected.qualities))
             result.rank_agreement += _agreement(collected.scores, collected.qualities)
-    result.loss = torch.stack(terms).sum() / max(rounds, 1)
+    if terms:  # none where all that is to be stroked is smaller than a user would stroke
+        result.loss = torch.stack(terms).sum() / rounds
     practised = int(stage.practice) + int(generator.random() < stage.practice % 1)
     for frame in generator.permutation(len(targets))[:practised]:
         losses = practise(segmenter, session, sample, int(frame), targets[frame], recipe, generator)
@@ -192,7 +194,7 @@ def _one_round(
     frame_terms = []
     for result in results:
         if result is first and given.mask is not None:
-            quality = torch.ones(len(targets[given.frame]))
+            quality = torch.ones(len(targets[given.frame]), device=segmenter.device)
             # The mask stands; that the network would keep it, too, is worth learning: borders known exactly stay so.
             settled = aggregate(result.propagation.foreground)
             frame_terms.append(propagation_loss(result.propagation, settled, targets[result.frame], weights)[0])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from libs.simulated_user import UserStyle
 from libs.training import passes
 from libs.training.damage import blob, damage
 from libs.training.losses import propagation_loss
@@ -42,6 +43,14 @@ def test_a_finished_mask_is_the_frames_result() -> None:
     sample = make_sample(square_clip(1, length=2), generator)
     result = run_pass(training_segmenter(network, recipe), sample, recipe, stage, generator)
     assert result.interaction_quality == [] and result.round_quality[0] > 0.5  # the given frame alone counts 1
+
+
+def test_a_clip_with_nothing_large_enough_to_stroke_teaches_nothing() -> None:
+    recipe, generator = tiny_recipe(style=UserStyle(smallest=1.0)), np.random.default_rng(0)
+    stage = recipe.stages[0].__class__(1, (2, 2), (0, 1), size=(64, 96), finished_mask=0)
+    sample = make_sample(square_clip(1), generator)
+    result = run_pass(training_segmenter(CompactGIS(), recipe), sample, recipe, stage, generator)
+    assert float(result.loss) == 0 and not result.loss.requires_grad and result.round_quality == []
 
 
 def test_that_a_finished_mask_is_kept_is_learned_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from dataset_torch.errors import UserError
 from dataset_torch.synthetic.shards import pack_clip
+from libs.training import parallel
+from libs.training.parallel import Processes
 from libs.training.state import read_state
 from tests.libs.training.toys import square_clip
 
@@ -54,6 +57,47 @@ def test_two_processes_equal_one_with_the_same_effective_batch(tmp_path: Path) -
     one, two = (read_state(tmp_path / name / "state.pth") for name in ("one", "two"))
     assert one["passes"] == two["passes"] == 4
     assert differences(one["network"], two["network"]) < 1e-5
+
+
+ONE_STOPS = """
+import sys
+from pathlib import Path
+import torch
+from libs.training.engine import Engine
+from libs.training.parallel import Processes
+from networks.compact import CompactGIS
+from tests.libs.training.toys import squares, tiny_recipe
+
+torch.set_num_threads(1)
+processes = Processes.start(torch.device("cpu"))
+engine = Engine(CompactGIS(), tiny_recipe(steps=50), squares(), Path(sys.argv[1]), processes=processes)
+engine.run(stop=lambda: processes.rank == 1 and engine.state.step == 2)
+Path(sys.argv[1], f"ended{processes.rank}").write_text(str(engine.state.step))
+processes.stop()
+"""
+
+
+@pytest.mark.slow
+def test_all_processes_stop_when_one_is_told_to(tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(ONE_STOPS)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    subprocess.run([*launch, str(script), str(tmp_path)], env=ENVIRONMENT, check=True, cwd=ROOT, timeout=200)
+    assert [(tmp_path / f"ended{rank}").read_text() for rank in (0, 1)] == ["2", "2"]
+    assert read_state(tmp_path / "state.pth")["step"] == 2
+
+
+def test_processes_take_a_gpu_each_and_apples_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined, current = [], []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(parallel.distributed, "init_process_group", lambda backend, **rest: joined.append(backend))
+    monkeypatch.setattr(parallel.distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    device = torch.device("cuda", 1)
+    assert Processes.start(device) == Processes(1, 2, device)
+    assert joined == ["nccl"] and current == [device]
+    with pytest.raises(UserError, match="--device cpu"):
+        Processes.start(torch.device("mps"))
 
 
 def command(data: Path, out: Path) -> list[str]:
