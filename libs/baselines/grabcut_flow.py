@@ -40,7 +40,7 @@ class FlowEntry(MemoryEntry):
 
 
 class GrabCutFlow(GuidedNetwork):
-    """Colour models from the strokes and the previous mask, then warping from frame to frame."""
+    """Colour models from the strokes and the previous mask, then warping from frame to frame.  On the CPU only."""
 
     architecture: ClassVar[str] = "grabcut-flow"
     pad_multiple: ClassVar[int] = 8

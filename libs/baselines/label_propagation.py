@@ -84,15 +84,15 @@ class LabelPropagation(GuidedNetwork):
         Features at stride 8 alone cannot correct a mask: with the same strokes they stop far below GrabCut.  From
         nothing they do better than GrabCut, on the real sequences that this was chosen on.
         """
-        values = with_rivals(planes.float().numpy())  # O x 3 x H x W
+        values = with_rivals(planes.float().cpu().numpy())  # O x 3 x H x W
         if (values[:, 0] == 0.5).all():
-            strokes = torch.from_numpy(values[:, 1:])  # O x 2 x H x W
+            strokes = torch.from_numpy(values[:, 1:]).to(planes.device)  # O x 2 x H x W
             spread = self._spread(features.key, F.max_pool2d(strokes, 8).flatten(2) > 0.5)
             mask = torch.where(strokes[:, :1] > 0.5, 1.0, torch.where(strokes[:, 1:] > 0.5, 0.0, spread))
         else:
-            pixels = (image[0].permute(1, 2, 0) * 128 + 127).round().clamp(0, 255).byte().numpy()  # H x W x 3, RGB
+            pixels = (image[0].permute(1, 2, 0) * 128 + 127).round().clamp(0, 255).byte().cpu().numpy()  # H x W x 3, RGB
             pixels = np.ascontiguousarray(pixels[:, :, ::-1])
-            mask = torch.from_numpy(np.stack([cut_out(pixels, *one) for one in values]))[:, None].float()
+            mask = torch.from_numpy(np.stack([cut_out(pixels, *one) for one in values]))[:, None].to(planes)
         return Interaction(mask_logit=hard_logit(mask), object_feature=F.avg_pool2d(mask, 8))
 
     def _spread(self, key: Tensor, seeds: Tensor) -> Tensor:
