@@ -19,6 +19,7 @@ from dataset_torch.errors import UserError
 from dataset_torch.frames import FrameSource
 from libs import runs
 from libs.davis_progress import Sample
+from libs.davis_progress import SampleRecord as FrameworkRecord
 from libs.davis_session import DavisEvaluationSession
 from libs.evaluation import arithmetic, load_segmenter, run_round
 from libs.interactions import FrameAnnotation, annotations_from_davis
@@ -128,7 +129,7 @@ def _play_variant(
         player.note_time_out()
         if not shard.is_main:
             return VariantRecord(variant, ())
-        runs.wait_until(lambda: not session.unfinished(), what=f"they play their share of {variant.title}")
+        _wait_for_others(session, store)
         summary = session.summary()
         write_atomic(run_dir / variant.label / "davisinteractive_report.csv", session.get_report().to_csv(index=False))
     curve = summary.framework["curve"]
@@ -139,6 +140,27 @@ def _play_variant(
     samples = {(s.sequence, s.scribble_set): s for s in load_samples(run_dir, variant, finished_only=True)}
     ordered = tuple(samples[s.sequence, s.scribble_set] for s in session.all_samples)
     return VariantRecord(variant, ordered, timed)
+
+
+def _wait_for_others(session: DavisEvaluationSession, store: SampleStore) -> None:
+    """Wait until the framework and we have every sample on record, whoever plays it; each is read until it is."""
+    waiting = list(session.all_samples)
+
+    def all_finished() -> bool:
+        while waiting:
+            sequence, scribble_set = waiting[-1].sequence, waiting[-1].scribble_set
+            done, record = session.rounds_done(sequence, scribble_set), store.load(sequence, scribble_set)
+            if record is None or not (done.finished and record.finished) or _lead(done, record):
+                return False
+            waiting.pop()
+        return True
+
+    runs.wait_until(all_finished, what=f"they play their share of {store.variant.title}")
+
+
+def _lead(done: FrameworkRecord, record: SampleRecord) -> int:
+    """How many rounds the framework knows of more than we do; a late one is on our record only."""
+    return len(done.rounds) - sum(not played.late for played in record.rounds)
 
 
 @dataclass
@@ -169,16 +191,24 @@ class _Player:
         self._now: _Playing | None = None
 
     def catch_up(self, sequence: str, scribble_set: int) -> None:
-        """Complete the record of a sample whose last round the framework knows and we do not (a kill in between)."""
+        """Bring our record of a sample to where the framework's is: a kill in between leaves it a round behind.
+
+        If they are further apart, or the session to go on from is gone, the sample is played from its first round.
+        """
         done = self.davis.rounds_done(sequence, scribble_set)
         record = self.store.load(sequence, scribble_set) or self._new_record(sequence, scribble_set)
-        if len(done.rounds) == len(record.rounds) + 1:
-            frames = self.davis.dataset[sequence].frames()
-            session = self.store.resume_ahead(self.segmenter, record, frames)
+        if not self._can_go_on(done, record):
+            self.progress.log(f"AGAIN FROM ROUND 1  {record.name}  its files do not belong together")
+            self.store.forget(record)
+            self.davis.forget(sequence, scribble_set)
+            return
+        if _lead(done, record):
+            session = self.store.resume_ahead(self.segmenter, record, self.davis.dataset[sequence].frames())
             last = done.rounds[-1]
             scores = np.array(last.jaccard), np.array(last.contour)
-            result = self._round_record(session, *scores, last.seconds)
-            record = record.with_round(result)
+            record = record.with_round(self._round_record(session, *scores, last.seconds))
+            if self.config.save_masks:
+                self.store.save_masks(record, session.masks(), record.frame_names)
         if done.timed_out and not record.finished:
             record = _timed_out(record)
         record = replace(record, finished=done.finished)
@@ -186,6 +216,13 @@ class _Player:
             self.store.save(record, None)
         if done.finished:
             self.progress.sample_done(self.store.variant, record, earlier=True)
+
+    def _can_go_on(self, done: FrameworkRecord, record: SampleRecord) -> bool:
+        """Whether the framework's record of a sample and ours are of one evaluation, as far as it got."""
+        lead = _lead(done, record)
+        if lead or not (done.finished or not record.rounds):
+            return lead in (0, 1) and self.store.has_session(record, ahead=lead)
+        return done.finished or not record.finished
 
     def play_round(self) -> None:
         """Play the framework's round in work: of the sample that was played before, or of a new one."""
@@ -206,12 +243,13 @@ class _Player:
         if not scores.evaluated:
             return  # the time limit; the next sample's first round, or the end, puts it on record
         result = self._round_record(now.session, scores.jaccard, scores.contour, outcome.seconds)
-        result = self._with_picture(now, result, outcome.masks)
-        now.record = replace(now.record.with_round(result), finished=scores.number == davis.max_rounds)
-        now.masks = outcome.masks
-        if self.config.save_masks:
-            self.store.save_masks(now.record, now.masks, now.record.frame_names)
-        self.store.save(now.record, now.session)
+        with davis.untimed():
+            result = self._with_picture(now, result, outcome.masks)
+            now.record = replace(now.record.with_round(result), finished=scores.number == davis.max_rounds)
+            now.masks = outcome.masks
+            if self.config.save_masks:
+                self.store.save_masks(now.record, now.masks, now.record.frame_names)
+            self.store.save(now.record, now.session)
         self.progress.round_done(variant, now.record, result)
         if now.record.finished:
             self.progress.sample_done(variant, now.record)

@@ -146,6 +146,10 @@ class DavisEvaluationSession:
         )
         self._service = self._framework.connector.service
         self._robot = self._service.robot
+        self._plan()
+
+    def _plan(self) -> None:
+        """Have the framework play what this process has not finished."""
         unfinished = set(self.unfinished())
         self._pending = [sample for sample in self.samples if sample in unfinished]
         self._framework.samples = [(self._registered.key(s.sequence), s.scribble_set) for s in self._pending]
@@ -259,27 +263,29 @@ class DavisEvaluationSession:
 
     @contextlib.contextmanager
     def untimed(self) -> Iterator[None]:
-        """What happens inside, between `get_scribbles` and `submit_masks`, does not count as the method's time."""
+        """What happens inside, after `get_scribbles` or `submit_masks`, does not count as the method's time."""
         began = time.time()
         try:
             yield
         finally:
             spent = time.time() - began
-            self._framework.interaction_start_time += spent
+            if self._framework.interaction_start_time is not None:  # no round is in work after `submit_masks`
+                self._framework.interaction_start_time += spent
             self._framework.sample_start_time += spent
 
     def rounds_done(self, sequence: str, scribble_set: int) -> SampleRecord:
         """What is on disk of a sample, whichever process played it; no rounds if nothing is."""
         return self._progress.read(Sample(sequence, scribble_set)) or SampleRecord()
 
-    def restart_sample(self) -> None:
-        """Begin the sample in work again from round 1; for a killed run of which only our part can go on."""
-        self._progress.forget(self.sample)
-        self._framework.interaction_nb = 0
-        self._framework.running_model = False
-        self._framework.sample_scribbles = self._framework.sample_last_scribble = None
-        self._framework.sample_start_time = time.time()
-        self._open_sample()
+    def forget(self, sequence: str, scribble_set: int) -> None:
+        """Have a sample of this shard played from round 1, whatever is on disk of it.
+
+        For a killed run of which only this part could go on.  Raises `RuntimeError` after the first `next()`.
+        """
+        if self._framework.sample_idx >= 0:
+            raise RuntimeError("samples can be forgotten before the first round only")
+        self._progress.forget(Sample(sequence, scribble_set))
+        self._plan()
 
     # --- results ------------------------------------------------------------------------------------------------
 

@@ -48,13 +48,23 @@ class SampleStore:
         """What `save_session` kept.  Raises `UserError` if its file is missing or damaged."""
         return segmenter.load(self._session_file(record, ahead=1), frames)
 
+    def has_session(self, record: SampleRecord, *, ahead: int = 0) -> bool:
+        """Whether there is the session after the record's last round, or after the round behind that (`ahead` 1)."""
+        return self._session_file(record, ahead=ahead).is_file()
+
+    def forget(self, record: SampleRecord) -> None:
+        """Remove the sample's record and sessions, if there are any."""
+        sample_path(self.run_dir, self.variant, record.sequence, record.scribble_set).unlink(missing_ok=True)
+        for file in self._session_files(record):
+            file.unlink(missing_ok=True)
+
     def save(self, record: SampleRecord, session: Session | None) -> None:
         """Keep a sample after a round; a finished one needs no session."""
         if not record.finished and session is not None and not self._session_file(record).is_file():
             session.save(self._session_file(record))
         save_sample(self.run_dir, self.variant, record)
         kept = None if record.finished else self._session_file(record)
-        for file in self._session_file(record).parent.glob(f"{record.name}-round*.pt"):
+        for file in self._session_files(record):
             if file != kept:
                 file.unlink(missing_ok=True)
 
@@ -75,6 +85,9 @@ class SampleStore:
                 f"cannot write masks to {folder}: {error.strerror}. Free some disk space, or use --save-masks false."
             ) from error
         return folder
+
+    def _session_files(self, record: SampleRecord) -> list[Path]:
+        return list(self._session_file(record).parent.glob(f"{record.name}-round*.pt"))
 
     def _session_file(self, record: SampleRecord, *, ahead: int = 0) -> Path:
         folder = self.run_dir / self.variant.label / "sessions"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from functools import partial
 from pathlib import Path
@@ -87,6 +88,42 @@ def test_a_killed_run_goes_on_to_the_same_tables(
     assert kept == rounds - (where != "after-record")
     assert play(settings(data, tmp_path)) is not None
     assert tables(run) == tables(straight)
+
+
+@pytest.mark.parametrize("lost", ["samples/alpha-001.npz", "progress/samples/alpha-001.json", "sessions/*.pt"])
+def test_a_sample_that_lost_a_file_is_played_from_its_first_round(
+    straight: Path, data: Path, tmp_path: Path, lost: str
+) -> None:
+    process = in_process(data, tmp_path, "2", "after-record")
+    process.communicate(timeout=300)
+    assert process.returncode == -signal.SIGKILL
+    run = tmp_path / "davis" / "run"
+    (file,) = (run / LABELS[0]).glob(lost)
+    file.unlink()
+    assert play(settings(data, tmp_path)) is not None
+    assert tables(run) == tables(straight)
+
+
+@pytest.mark.parametrize("lost", ["samples/alpha-002.npz", "progress/samples/alpha-002.json"])
+def test_so_is_a_finished_one(straight: Path, data: Path, tmp_path: Path, lost: str) -> None:
+    run = tmp_path / "davis" / "run"
+    shutil.copytree(straight, run)
+    (run / LABELS[1] / lost).unlink()
+    assert play(settings(data, tmp_path)) is not None
+    assert tables(run) == tables(straight)
+    assert "AGAIN FROM ROUND 1  alpha" in (run / "log.txt").read_text()
+
+
+def test_a_round_that_only_the_framework_knew_of_leaves_its_masks_too(data: Path, tmp_path: Path) -> None:
+    process = in_process(data, tmp_path, "2", "before-record", SAVE_MASKS="1")
+    process.communicate(timeout=300)
+    assert process.returncode == -signal.SIGKILL
+    play(settings(data, tmp_path, save_masks=True))
+    for label in LABELS:
+        masks = tmp_path / "davis" / "run" / label / "masks"
+        assert sorted(f"{p.parent.name}/{p.name}" for p in masks.glob("*/round*")) == [
+            f"{sample}/round{number}" for sample in ("alpha-001", "alpha-002", "beta-001") for number in (1, 2, 3)
+        ]
 
 
 def test_two_processes_give_the_same_tables_as_one(straight: Path, data: Path, tmp_path: Path) -> None:

@@ -163,13 +163,22 @@ def test_a_continued_sample_has_all_strokes_and_knows_its_round(data, tmp_path, 
         assert {1, session.annotated_frame} <= frames
         newest = scribbles["scribbles"][session.annotated_frame][-len(session.new_strokes) :]
         assert newest == session.new_strokes
-        session.restart_sample()
+        with pytest.raises(RuntimeError, match="before the first round"):
+            session.forget(name, 1)
+
+
+def test_a_forgotten_sample_is_played_again(data, tmp_path, whole):
+    play(data, tmp_path / "out", stop_after=5)  # one sample is finished, one was begun
+    with DavisEvaluationSession(data, results_dir=tmp_path / "out", metric="J", max_rounds=3) as session:
+        first = session.all_samples[0]
+        assert session.rounds_done(first.sequence, first.scribble_set).finished
+        session.forget(first.sequence, first.scribble_set)
+        assert session.next()
         _, scribbles, is_new = session.get_scribbles()
-        assert (session.round, is_new) == (1, True)
+        assert (session.sample, session.round, is_new) == (first, 1, True)
         assert [f for f, strokes in enumerate(scribbles["scribbles"]) if strokes] == [1]
-        session.submit_masks(imperfect(data[name].ground_truth(), 1))
-    _, rest = play(data, tmp_path / "out")
-    assert tables(rest) == tables(whole)
+    rest, session = play(data, tmp_path / "out")
+    assert len(rest) == 3 + 1 + 3 and tables(session) == tables(whole)
 
 
 def test_two_shards_give_what_one_process_gives(data, tmp_path, whole):
