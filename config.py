@@ -60,7 +60,7 @@ class Config:
     davis_subset: str = "val"  # name of the list in ImageSets/2017, without .txt
     davis_sequences: tuple[str, ...] = ()  # only these sequences; empty = the whole subset
     scribbles: Literal["auto", "files", "robot"] = "auto"  # first round: data set's files, robot, or files where any
-    time_limit: float | None = None  # seconds per object and round after which a submission does not count; none = off
+    time_limit: float | None = None  # seconds per object for all rounds of a sample (published: 240); none = off
 
     # YouTube-iVOS
     youtube_root: Path = SAMPLE / "YouTube"  # folder with train/JPEGImages, train/Annotations, train/meta.json
@@ -162,7 +162,7 @@ def parse_config(
     return config
 
 
-_OTHER_VARIABLES: set[str] = set()
+_OTHER_VARIABLES = {"GIS_CHROMIUM"}  # the browser that the tests take
 
 
 def _check(config: Config) -> None:

@@ -392,15 +392,17 @@ class Segmenter:
         """
         if foreground is None:
             foreground = session.padded_probabilities(leg.start)[1:, None].to(self.device)  # O x 1 x H x W
+        neighbour = leg.start
         if leg.frames:
             with self.computing():
-                beside = self.features(session, leg.start)
+                beside = self.features(session, neighbour)
         for frame in leg.frames:
             # The context is left before every yield: the caller's code must not run under our autograd mode.
             with self.computing():
                 query = session.features.get(frame, encoder.take)
-                result = self._propagated_frame(session, frame, query, beside, foreground, side, trail, leg, memory)
-            foreground, beside = result.probabilities[1:, None], query
+                given = (neighbour, beside, foreground)
+                result = self._propagated_frame(session, frame, query, given, side, trail, leg, memory)
+            neighbour, beside, foreground = frame, query, result.probabilities[1:, None]
             yield result
         return foreground
 
@@ -575,17 +577,18 @@ class Segmenter:
         session: Session,
         frame: int,
         query: FrameFeatures,
-        beside: FrameFeatures,
-        foreground: Tensor,
+        given: tuple[int, FrameFeatures, Tensor],
         side: Direction,
         trail: Trail,
         leg: Leg,
         memory: Sequence[MemoryRecord],
     ) -> FrameResult:
-        """`query` are the frame's features; `beside` and `foreground` (O x 1 x H x W) are the neighbour's."""
+        """`query` are the frame's features; `given` is the frame that its masks come from: number, features, foreground
+        (O x 1 x H x W).  That is the frame beside it, or a farther one where a range begins away from the annotated one.
+        """
         outputs: list[tuple[list[int], Propagation]] = []
         groups = []
-        neighbour = frame + 1 if side == "backward" else frame - 1
+        neighbour, beside, foreground = given
         compared = None if self.options.training else session.features.beside(frame, neighbour)
         for rows, records in self._object_groups(session, memory):
             order = select_memory([r.frame for r in records], frame, limit=self.options.memory_limit)

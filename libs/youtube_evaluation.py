@@ -97,7 +97,7 @@ def video_names(listed: Path | None, points: dict[int, dict[str, VideoPoints]]) 
 def evaluate(
     config: Config, *, segmenter: Segmenter | None = None, checkpoint: CheckpointInfo | None = None
 ) -> RunRecord | None:
-    """Play everything that is not played yet, then write the report; returns the run's record and the page's folder.
+    """Play everything that is not played yet, then write the report; returns the run's record.
 
     `segmenter` and `checkpoint` replace what the settings name (tests, experiments).  With several processes (`RANK`
     and `WORLD_SIZE`, as `torchrun` sets them) each plays its share, and the main one waits for the others and writes

@@ -11,7 +11,8 @@ ONCE_PER_ROUND = ("interaction", "memoriser")
 
 
 def compile_network(network: Network) -> Network:
-    """Compile every part of the network, in place, except those that run once per round; returns the network.
+    """Compile the `forward` of every part of the network, in place, except those that run once per round; returns the
+    network.  What goes by other methods (reading the annotated frames) stays as it is.
 
     The first frame of every shape (frame size, number of objects, number of annotated frames) then takes a minute or
     so; later ones are faster by what the fused elementwise steps save.  Needs a C++ compiler on a CPU.  Results change

@@ -38,7 +38,12 @@ def test_two_devices_do_not_mix(there_first: bool) -> None:
     with another_device() as device:
         here, there = torch.ones(3), torch.ones(3, device=device)
         pair = (there, here) if there_first else (here, there)
-        for operation in (torch.add, torch.dot, lambda a, b: torch.where(a > 0, a, b), lambda a, b: torch.stack([a, b])):
+        for operation in (
+            torch.add,
+            torch.dot,
+            lambda a, b: torch.where(a > 0, a, b),
+            lambda a, b: torch.stack([a, b]),
+        ):
             with pytest.raises(RuntimeError, match="one device"):
                 operation(*pair)
         with pytest.raises(RuntimeError, match="one device"):

@@ -215,6 +215,26 @@ def test_motion_is_found_once_for_two_frames_and_direction():
     assert same(session, play(afresh, (0, 0, 3)))
 
 
+def test_a_range_away_from_the_annotated_frame_leaves_no_motion_of_its_gap():
+    """Its first frame takes its masks from frame 0, not from the frame beside it, as a whole round does."""
+    torch.manual_seed(0)
+    network = CompactGIS().eval()
+    segmenter = Segmenter(network, options=SegmenterOptions.for_network(network, short_side=32, second_opinions=0))
+    session = play(segmenter, (0,))
+    for _ in segmenter.propagate(session, first=3, last=3):
+        pass
+    afresh = Segmenter(network, options=replace(segmenter.options, feature_budget_bytes=0))
+    whole = play(afresh, (0,))
+    for _ in afresh.propagate(whole, first=3, last=3):
+        pass
+    for frame in range(4):
+        np.testing.assert_allclose(session.probabilities(frame), whole.probabilities(frame), atol=1e-6)
+    play(segmenter, (0,), session)
+    play(afresh, (0,), whole)
+    for frame in range(4):
+        np.testing.assert_allclose(session.probabilities(frame), whole.probabilities(frame), atol=1e-6)
+
+
 def test_a_loaded_session_reads_again_and_goes_on_alike(network, tmp_path):
     segmenter = Segmenter(network)
     session = play(segmenter, (0, 3))

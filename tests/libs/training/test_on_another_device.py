@@ -53,7 +53,9 @@ def test_a_run_is_saved_validated_and_resumed(tmp_path: Path) -> None:
     clip = square_clip(3, length=3)
     with another_device() as device:
         torch.manual_seed(0)
-        first = Engine(CompactGIS().to(device), recipe, squares(), tmp_path, validator=lambda n: validate_clips(n, [clip]))
+        first = Engine(
+            CompactGIS().to(device), recipe, squares(), tmp_path, validator=lambda n: validate_clips(n, [clip])
+        )
         first.step()
         first.save()
         assert 0 <= first.validate().score <= 1
