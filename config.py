@@ -162,6 +162,7 @@ def parse_config(
     return config
 
 
+SECRETS = ("token",)  # settings that no record shows
 _OTHER_VARIABLES = {"GIS_CHROMIUM"}  # the browser that the tests take
 
 
@@ -230,10 +231,11 @@ def convert(text: str, hint: Any, name: str) -> Any:
 
 
 def as_dict(config: Config) -> dict[str, Any]:
-    """The settings as plain JSON values, for the record of a run."""
+    """The settings as plain JSON values, for the record of a run, which others may see: without secrets."""
     return {
         f.name: list(v) if isinstance(v := getattr(config, f.name), tuple) else str(v) if isinstance(v, Path) else v
         for f in fields(Config)
+        if f.name not in SECRETS
     }
 
 

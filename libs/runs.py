@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from config import SECRETS
 from dataset_torch.atomic import write_atomic
 from dataset_torch.errors import UserError
 from libs import checkpoints
@@ -158,9 +159,16 @@ def git_commit(folder: Path) -> str:
 
 
 def command_line(argv: Sequence[str] | None = None) -> str:
-    """The command that starts this run again, `GIS_` variables included."""
-    argv = sys.argv if argv is None else argv
-    variables = [f"{k}={shlex.quote(v)}" for k, v in sorted(os.environ.items()) if k.startswith("GIS_")]
+    """The command that starts this run again, `GIS_` variables included, secrets left out."""
+    argv = list(sys.argv if argv is None else argv)
+    for option in (f"--{name}" for name in SECRETS):
+        while option in argv:
+            at = argv.index(option)
+            del argv[at : at + 2]
+        argv = [word for word in argv if not word.startswith(f"{option}=")]
+    hidden = {f"GIS_{name.upper()}" for name in SECRETS}
+    known = sorted((k, v) for k, v in os.environ.items() if k.startswith("GIS_") and k not in hidden)
+    variables = [f"{k}={shlex.quote(v)}" for k, v in known]
     return " ".join([*variables, "python", *map(shlex.quote, [Path(argv[0]).name, *argv[1:]])])
 
 

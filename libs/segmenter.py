@@ -583,9 +583,9 @@ class Segmenter:
         leg: Leg,
         memory: Sequence[MemoryRecord],
     ) -> FrameResult:
-        """`query` are the frame's features; `given` is the frame that its masks come from: number, features, foreground
-        (O x 1 x H x W).  That is the frame beside it, or a farther one where a range begins away from the annotated one.
-        """
+        """`query` are the frame's features; `given` is where its masks come from: the frame, its features, its
+        foreground (O x 1 x H x W).  It is the one beside, or a farther one where a range begins away from what is
+        annotated."""
         outputs: list[tuple[list[int], Propagation]] = []
         groups = []
         neighbour, beside, foreground = given

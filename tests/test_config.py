@@ -76,3 +76,13 @@ def test_the_record_of_a_run_is_plain():
     import json
 
     assert json.loads(json.dumps(config.as_dict(Config())))["guidance"] == ["wo_RS", "RS4"]
+
+
+def test_no_record_shows_the_token(monkeypatch):
+    from libs.runs import command_line
+
+    monkeypatch.setenv("GIS_TOKEN", "hush")
+    monkeypatch.setenv("GIS_THREADS", "2")
+    assert "token" not in config.as_dict(Config(token="hush"))
+    for given in (["--token", "hush", "--port", "1"], ["--token=hush", "--port", "1"]):
+        assert command_line(["IVOS_app.py", *given]) == "GIS_THREADS=2 python IVOS_app.py --port 1"

@@ -115,6 +115,11 @@ class Application:
             frames.name = viewed.name = name
         folder = self.settings.workspace_of(path, name)
         if self.video is not None and self.video.controller.workspace.folder == folder:
+            if self.video.path.resolve() != path.resolve():
+                raise UserError(
+                    f"{path} would have the session of {self.video.path}, which is open: both are called "
+                    f"{frames.name}. Rename one of them, or start again with another --workspace."
+                )
             return {"state": self.describe()}
         controller = Controller(
             self.segmenter,

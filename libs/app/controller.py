@@ -158,16 +158,21 @@ class Controller:
         entry = self.objects.get(object_id)
         if entry.locked:
             raise UserError(f"{entry.name} is locked. Unlock it before deleting it.")
-        self.objects = self.objects.remove(object_id)
-        self.marks = {
-            frame: kept
-            for frame, marks in self.marks.items()
-            if (kept := tuple(m for m in marks if m.object_id != object_id))
-        }
-        if object_id in self.session.object_ids:
-            self.session.remove_object(object_id)
-            self._saved = None
-        self._commit(f"Delete {entry.name}", None)
+        before = self._before()
+        try:
+            self.objects = self.objects.remove(object_id)
+            self.marks = {
+                frame: kept
+                for frame, marks in self.marks.items()
+                if (kept := tuple(m for m in marks if m.object_id != object_id))
+            }
+            if object_id in self.session.object_ids:
+                self.session.remove_object(object_id)
+                self._saved = None
+            self._commit(f"Delete {entry.name}", None)
+        except BaseException:
+            self._back(before)
+            raise
 
     def replace_objects(self, object_ids: Iterable[int]) -> None:
         """Begin a new session with exactly these objects.  Raises `UserError` if anything was done already."""

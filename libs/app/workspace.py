@@ -13,6 +13,7 @@ import json
 import tempfile
 import zlib
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,7 @@ class Workspace:
         """
         kept = self._rows[: len(self._rows) - dropped_end]
         dropped = self._rows[len(kept) :] + kept[:dropped_front]
-        with self.database.transaction() as connection:
+        with self._known_if_written(), self.database.transaction() as connection:
             connection.executemany("DELETE FROM step WHERE id = ?", [(row,) for row, _ in dropped])
             if state is None:
                 state_id = kept[-1][1]
@@ -270,6 +271,7 @@ class Workspace:
             "base_predictions": base,
             "variants": list(variants),
             "scores": {frame: score.hex() for frame, score in state.scores.items()},
+            "opinions": state.opinions,
         }
 
     def _state_from_json(self, data: dict[str, Any]) -> SessionState:
@@ -285,9 +287,21 @@ class Workspace:
             predictions=table(data["predictions"]),
             base_predictions=table(data["base_predictions"]),
             scores={int(f): float.fromhex(s) for f, s in data["scores"].items()},
+            opinions=data.get("opinions", 0),  # files of earlier versions lack it
         )
 
     # Memory entries and masks are shared by states and known by their identity, so each is made once.
+
+    @contextlib.contextmanager
+    def _known_if_written(self) -> Iterator[None]:
+        """What is put on disk inside counts as being there only if nothing fails: SQLite gives the numbers of what it
+        took back to what comes next."""
+        known = [dict(table) for table in (self._entry_keys, self._entries, self._mask_keys, self._masks)]
+        try:
+            yield
+        except BaseException:
+            self._entry_keys, self._entries, self._mask_keys, self._masks = known
+            raise
 
     def _mask_key(self, mask: np.ndarray | None) -> int | None:
         if mask is None:

@@ -17,6 +17,7 @@ from torch import Tensor, distributed, nn
 from dataset_torch.errors import UserError
 
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
+CPU = torch.device("cpu")
 PATIENCE = timedelta(hours=2)  # the others wait while the first process validates
 
 
@@ -26,7 +27,7 @@ class Processes:
 
     rank: int = 0
     count: int = 1
-    device: torch.device = torch.device("cpu")  # where messages are made
+    device: torch.device = CPU  # where messages are made
 
     @classmethod
     def start(cls, device: torch.device) -> Processes:

@@ -1,4 +1,4 @@
-"""Rounds with a network that is not on the CPU: the networks and the baseline with features give the masks that they give there."""
+"""Rounds where the network is not on the CPU give the masks that they give there."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ def content(controller: Controller) -> str:
         {f: (p.object_ids, p.format, p.data) for f, p in sorted(state.predictions.items())},
         {f: (p.object_ids, p.format, p.data) for f, p in sorted(state.base_predictions.items())},
         sorted((f, s.hex()) for f, s in state.scores.items()),
+        state.opinions,
     ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
@@ -240,10 +242,54 @@ def test_a_full_disk_leaves_everything_as_it_was(controller, monkeypatch):
         lambda: controller.add_object(),
         lambda: controller.segment_frame(5),
         lambda: controller.import_mask(3, squares()[1][3]),
+        lambda: controller.remove_object(1),
     ):
         with pytest.raises(UserError, match="disk full"):
             command()
         assert content(controller) == before and controller.history.position == position
+
+
+def test_memory_that_a_failed_write_took_back_is_written_again(controller, tmp_path, monkeypatch):
+    draw(controller, 5, 1)
+    controller.run()
+    propagate = controller.segmenter.propagate
+
+    def replacing(session, **options):
+        """As a second opinion does: another record of the annotated frame is in the memory afterwards."""
+        record = session.state.memory[0]
+        session.state.memory[0] = replace(record, entry=record.entry.select_objects([0]))
+        yield from propagate(session, **options)
+
+    def full(*args):
+        raise UserError("disk full")
+
+    monkeypatch.setattr(controller.segmenter, "propagate", replacing)
+    with monkeypatch.context() as patched:
+        patched.setattr(controller.workspace, "_write_position", full)  # when the record's entry was written already
+        with pytest.raises(UserError, match="disk full"):
+            controller.run()
+    draw(controller, 7, 1)
+    after = content(controller)
+    controller.close()
+    again = opened(tmp_path / "w")
+    assert content(again) == after
+    again.close()
+
+
+def test_how_often_a_frame_was_judged_again_outlives_the_program(controller, tmp_path, monkeypatch):
+    propagate = controller.segmenter.propagate
+
+    def asking(session, **options):
+        yield from propagate(session, **options)
+        session.state.opinions = 2
+
+    monkeypatch.setattr(controller.segmenter, "propagate", asking)
+    draw(controller, 5, 1)
+    controller.run()
+    controller.close()
+    again = opened(tmp_path / "w")
+    assert again.session.state.opinions == 2
+    again.close()
 
 
 def test_locked_object_keeps_its_mask_to_the_pixel(controller):

@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 import pytest
 
+from dataset_torch.errors import UserError
 from libs.app.application import Application
 from tests.libs.app.stand_in import squares, stroke_on
 
@@ -298,6 +299,23 @@ def test_opening_another_video_closes_the_first_and_refuses_its_commands(client,
     bad = client.post("/api/open", json={"path": str(videos)})
     assert bad.status_code == 422 and "holds no images" in bad.json()["error"]
     assert state_of(client)["video"]["name"] == "squares"  # what was open stays open
+
+
+def test_another_video_of_the_same_name_is_not_taken_for_the_open_one(tmp_path):
+    from libs.app.application import AppSettings
+    from libs.app.security import Folders
+    from tests.libs.app.conftest import write_frames
+    from tests.libs.app.stand_in import make_segmenter
+
+    paths = [write_frames(tmp_path / place / "frames", frames=count) for place, count in (("a", 4), ("b", 5))]
+    settings = AppSettings(Folders([tmp_path]), workspace=tmp_path / "w")
+    application = Application(make_segmenter(), settings)
+    application.open(paths[0]).result()
+    application.open(paths[0]).result()  # open already
+    with pytest.raises(UserError, match="both are called frames"):
+        application.open(paths[1]).result()
+    assert application.describe()["video"]["frames"] == 4
+    application.close()
 
 
 def test_without_a_video_every_request_says_so(videos):

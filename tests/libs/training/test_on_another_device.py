@@ -1,4 +1,4 @@
-"""Training where the network is not on the CPU: nothing of a pass, a step, a validation or a resumed run stays there."""
+"""Training where the network is not on the CPU: a pass, a step, a validation, a resumed run."""
 
 from __future__ import annotations
 
