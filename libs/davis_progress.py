@@ -87,9 +87,10 @@ class Progress:
     def read(self, sample: Sample) -> SampleRecord | None:
         """The sample's record; None before its first round is done.  Raises `UserError` if the file is damaged."""
         path = self._path(sample)
-        if not path.is_file():
+        try:
+            data = _read_json(path)
+        except FileNotFoundError:  # or another process has just removed it, to play the sample again
             return None
-        data = _read_json(path)
         try:
             return SampleRecord(**{**data, "rounds": [RoundRecord(**r) for r in data["rounds"]]})
         except (KeyError, TypeError) as error:
@@ -117,5 +118,7 @@ def digest(files: list[Path]) -> str:
 def _read_json(path: Path) -> object:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}). Delete it to evaluate this part again.") from error

@@ -80,6 +80,18 @@ def device_of_process(name: str = "auto") -> torch.device:
     return device
 
 
+def trains_on_mps() -> bool:
+    """Whether this PyTorch has the gradients that training needs on Apple's GPU (of `grid_sample`: since 2.13)."""
+    return tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) >= (2, 13)
+
+
+def keep_float32_exact(device: torch.device) -> None:
+    """Have convolutions on CUDA take float32 as it is; by default they round it to 10 bits (TF32), which is faster and
+    changes R-scores and borders."""
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+
+
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether this is a CPU with instructions for products in bfloat16 (others only imitate them, slowly)."""
     if device.type != "cpu":

@@ -45,6 +45,7 @@ def load_segmenter(config: Any, *, benchmark: str) -> Segmenter:
     chosen = device.device_of_process(config.device)
     precision = device.Precision.chosen(config.precision)
     device.set_threads(config.threads)
+    device.keep_float32_exact(chosen)
     if chosen.type == "cpu":
         device.keep_freed_memory()
     network = checkpoints.load_network(config.checkpoint)

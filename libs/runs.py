@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from config import SECRETS
+from config import SECRETS, setting_names
 from dataset_torch.atomic import write_atomic
 from dataset_torch.errors import UserError
 from libs import checkpoints
@@ -166,9 +166,8 @@ def command_line(argv: Sequence[str] | None = None) -> str:
             at = argv.index(option)
             del argv[at : at + 2]
         argv = [word for word in argv if not word.startswith(f"{option}=")]
-    hidden = {f"GIS_{name.upper()}" for name in SECRETS}
-    known = sorted((k, v) for k, v in os.environ.items() if k.startswith("GIS_") and k not in hidden)
-    variables = [f"{k}={shlex.quote(v)}" for k, v in known]
+    settings = {f"GIS_{name.upper()}" for name in setting_names() if name not in SECRETS}
+    variables = [f"{k}={shlex.quote(v)}" for k, v in sorted(os.environ.items()) if k in settings]
     return " ".join([*variables, "python", *map(shlex.quote, [Path(argv[0]).name, *argv[1:]])])
 
 

@@ -417,7 +417,7 @@ class Segmenter:
 
     def _encode(self, inputs: Sequence[Tensor]) -> list[FrameFeatures]:
         """The features of frames given as the network's inputs, each 1 x 3 x H x W on the CPU."""
-        images = torch.cat([image.to(self.device, non_blocking=True) for image in inputs])
+        images = torch.cat([self._moved(image) for image in inputs])
         return self.network.encode_frames(images)
 
     def _frames_together(self, geometry: Geometry) -> int:
@@ -434,7 +434,11 @@ class Segmenter:
 
     def image(self, session: Session, frame: int) -> Tensor:
         """The network's input of a frame, on its device: 1 x 3 x H x W."""
-        return self._input(session, frame).to(self.device, non_blocking=True)
+        return self._moved(self._input(session, frame))
+
+    def _moved(self, image: Tensor) -> Tensor:
+        """An input on the network's device.  Only CUDA knows what it still copies from: elsewhere the caller waits."""
+        return image.to(self.device, non_blocking=self.device.type == "cuda")
 
     def _annotated_frame(
         self, session: Session, annotation: FrameAnnotation

@@ -22,7 +22,7 @@ from networks.segmentation import FeatureFusion, SegmentationHead
 # More at a time are no faster on a CPU (in the interaction branch 3 %: its weights are transformed for every portion).
 PORTION = 2
 PORTION_ANNOTATED = 1
-PORTION_CUDA = 16
+PORTION_CUDA = 16  # at 480 x 854; fewer of larger pictures
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,10 @@ class GISNet(GuidedNetwork):
         """`image` B x 3 x H x W, `planes` O x 3 x H x W -> mask logit and object feature; `features` is not used."""
         objects = planes.shape[0]
         images = per_object(image, objects).expand(objects, -1, -1, -1)
-        mask_logit, object_feature = in_portions(self.interaction, images, planes, size=PORTION_ANNOTATED)
+        pixels = planes.shape[-2] * planes.shape[-1]
+        mask_logit, object_feature = in_portions(
+            self.interaction, images, planes, size=PORTION_ANNOTATED, pixels=pixels
+        )
         return Interaction(mask_logit=mask_logit, object_feature=object_feature)
 
     def memorise(self, features: GISFrame, interaction: Interaction) -> GISMemory:
@@ -151,7 +154,10 @@ class GISNet(GuidedNetwork):
         )
         own, skip = per_object(query.query, objects), per_object(query.skip, objects)
         (logits,) = in_portions(
-            lambda *parts: (self.head(self.fusion(*parts)).float(),), transfer.feature, local, own, skip, size=PORTION
+            lambda *parts: (self.head(self.fusion(*parts)).float(),),
+            *(transfer.feature, local, own, skip),
+            size=PORTION,
+            pixels=neighbour_foreground.shape[-2] * neighbour_foreground.shape[-1],
         )  # O x 2 x H x W
         batch = transfer.reliability.shape[0]
         seen = score_foreground(logits.detach().unflatten(0, (batch, -1)), size, self.score_foreground)
@@ -165,14 +171,16 @@ class GISNet(GuidedNetwork):
 
 
 def in_portions(
-    function: Callable[..., tuple[Tensor, ...]], first: Tensor, *others: Tensor, size: int
+    function: Callable[..., tuple[Tensor, ...]], first: Tensor, *others: Tensor, size: int, pixels: int
 ) -> tuple[Tensor, ...]:
-    """`function` of O x ... tensors, computed for `size` objects at a time (more on a GPU), so that memory is bounded.
+    """`function` of O x ... tensors, computed for `size` objects at a time (more on a GPU, unless frames have many
+    `pixels`), so that memory is bounded.
 
     Where the leading axis of one of the `others` is 1, that tensor is every portion's.  Nothing is cut while gradients
     are kept: they need everything anyway.
     """
-    size = max(size, PORTION_CUDA) if first.is_cuda else size
+    if first.is_cuda:
+        size = max(size, PORTION_CUDA * 480 * 854 // pixels)
     objects = first.shape[0]
     if objects <= size or torch.is_grad_enabled():
         return function(first, *others)

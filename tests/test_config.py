@@ -1,6 +1,7 @@
 """Settings: precedence, conversion, refusal, help."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,10 @@ def test_the_record_of_a_run_is_plain():
 def test_no_record_shows_the_token(monkeypatch):
     from libs.runs import command_line
 
+    for name in [name for name in os.environ if name.startswith("GIS_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("GIS_TOKEN", "hush")
+    monkeypatch.setenv("GIS_CHROMIUM", "chromium")  # the tests' own, no setting
     monkeypatch.setenv("GIS_THREADS", "2")
     assert "token" not in config.as_dict(Config(token="hush"))
     for given in (["--token", "hush", "--port", "1"], ["--token=hush", "--port", "1"]):

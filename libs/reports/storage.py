@@ -48,8 +48,6 @@ def save_sample(run_dir: str | Path, variant: Variant, sample: SampleRecord) -> 
 def load_sample(path: str | Path) -> SampleRecord | None:
     """Read a sample; `None` if there is no such file.  Raises `UserError` if it is damaged or of another format."""
     path = Path(path)
-    if not path.is_file():
-        return None
     try:
         with np.load(path, allow_pickle=False) as content:
             header = json.loads(str(content["header"]))
@@ -62,6 +60,8 @@ def load_sample(path: str | Path) -> SampleRecord | None:
                 _round_from_json(r, {name: content[f"{name}_{r['round']}"] for name in _ARRAYS})
                 for r in header["rounds"]
             )
+    except FileNotFoundError:  # or another process has just removed it, to play the sample again
+        return None
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, UserError):
             raise

@@ -156,7 +156,9 @@ class Engine:
         state.optimiser.zero_grad(set_to_none=True)
         results = []
         for index in range(self.processes.rank, recipe.clips_per_step, self.processes.count):
-            generator = np.random.default_rng((recipe.seed, state.step * recipe.clips_per_step + index))
+            number = state.step * recipe.clips_per_step + index
+            generator = np.random.default_rng((recipe.seed, number))
+            torch.manual_seed((recipe.seed << 32) + number)  # dropout, of networks that have it
             result = run_pass(self.segmenter, self._draw(stage, generator), recipe, stage, generator)
             if result.loss.requires_grad:
                 (result.loss / recipe.clips_per_step).backward()

@@ -33,7 +33,7 @@ class Processes:
     def start(cls, device: torch.device) -> Processes:
         """Join the other processes if `torchrun` started this one, else be alone.
 
-        Raises `UserError` where several processes cannot share one run: on Apple's GPU.
+        Raises `UserError` where several processes cannot share one run: on one GPU.
         """
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count == 1:
@@ -41,7 +41,12 @@ class Processes:
         if device.type not in BACKENDS:
             raise UserError(f"{count} processes cannot train on {device.type}: start one, or use --device cpu.")
         if device.type == "cuda":
-            torch.cuda.set_device(device)  # NCCL's messages go by the current device
+            here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+            gpus = torch.cuda.device_count()
+            if here > gpus:
+                raise UserError(f"{here} processes cannot train on {gpus} GPUs: start {gpus} of them.")
+            if device.index is not None:
+                torch.cuda.set_device(device)  # NCCL's messages go by the current device
         distributed.init_process_group(BACKENDS[device.type], timeout=PATIENCE)
         return cls(distributed.get_rank(), count, device)
 

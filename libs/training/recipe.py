@@ -116,6 +116,8 @@ def load_recipe(name: str, **changes: Any) -> Recipe:
 
 def check_recipe(recipe: Recipe) -> None:
     """Raise `UserError` if the recipe cannot be run."""
+    if recipe.precision not in ("float32", "bfloat16"):  # float16 would need its gradients scaled
+        raise UserError(f"recipe {recipe.name}: precision is float32 or bfloat16, not {recipe.precision!r}.")
     if not recipe.stages or recipe.steps < 1 or recipe.clips_per_step < 1:
         raise UserError(f"recipe {recipe.name}: it needs stages, and at least one step of one clip.")
     for stage in recipe.stages:

@@ -19,6 +19,7 @@ INITIAL_TEMPERATURE = 40.0
 MAX_TEMPERATURE = 64.0  # exp(64), summed over any frame, is far within float32, and so is exp(-64)
 LOG2_E = math.log2(math.e)  # powers of two are computed in half the time of powers of e
 BLOCK_BYTES = 6 << 20  # of the affinity, without gradients, on a CPU: small enough for a cache, few enough calls
+BLOCK_BYTES_ELSEWHERE = 512 << 20  # there only large pictures are cut: a frame at 1080p has an affinity of 4 GB
 COLUMN_GROUP = 16  # a product with 48 columns takes two thirds of the time of one with 45
 
 SHARE_FLOOR = 0.01  # an object that is smaller than this share of the frame is not favoured any further
@@ -89,14 +90,14 @@ def transfer(
 ) -> tuple[Tensor, Tensor]:
     """`affinity @ columns` and the rows' largest affinity: P x K and P, from P x C, P' x C and P' x K.
 
-    Without gradients on a CPU the affinity is made and used in blocks of query rows that stay in its cache.  With
+    Without gradients the affinity is made and used in blocks of query rows, on a CPU such as stay in its cache.  With
     `bfloat16` the products are computed in that format: half the time where the CPU has instructions for it, affinities
     some percent off.
     """
     width = columns.shape[1]
     columns = F.pad(columns, (0, -width % COLUMN_GROUP))
-    blockwise = query.device.type == "cpu" and not torch.is_grad_enabled()
-    size = max(1, BLOCK_BYTES // (2 if bfloat16 else 4) // len(annotated)) if blockwise else len(query)
+    limit = BLOCK_BYTES if query.device.type == "cpu" else BLOCK_BYTES_ELSEWHERE
+    size = len(query) if torch.is_grad_enabled() else max(1, limit // (2 if bfloat16 else 4) // len(annotated))
     if bfloat16:
         return _transfer_bfloat16(query, annotated, columns, temperature, size, width)
     moved, best = [], []
@@ -380,5 +381,9 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
         -1,
     )
     grid = grid.expand(x.shape[0], -1, -1, -1)
+    padding = "border"
+    if x.device.type == "mps":  # which has no such padding before PyTorch 2.11; the same but for rounding
+        margin = torch.tensor([1 / width, 1 / height], device=x.device)
+        grid, padding = torch.maximum(torch.minimum(grid, 1 - margin), margin - 1), "zeros"
     with torch.autocast(x.device.type, enabled=False):
-        return F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+        return F.grid_sample(x.float(), grid, mode="bilinear", padding_mode=padding, align_corners=False)

@@ -247,6 +247,6 @@ def test_portions_of_objects_are_all_objects(size: int) -> None:
         return x + y, x * y
 
     with torch.inference_mode():
-        plus, times = in_portions(function, own, shared, size=size)
+        plus, times = in_portions(function, own, shared, size=size, pixels=100)
     assert torch.equal(plus, own + shared) and torch.equal(times, own * shared)
     assert max(sizes) == size and sum(sizes) == 5

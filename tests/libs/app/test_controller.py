@@ -242,11 +242,24 @@ def test_a_full_disk_leaves_everything_as_it_was(controller, monkeypatch):
         lambda: controller.add_object(),
         lambda: controller.segment_frame(5),
         lambda: controller.import_mask(3, squares()[1][3]),
-        lambda: controller.remove_object(1),
     ):
         with pytest.raises(UserError, match="disk full"):
             command()
         assert content(controller) == before and controller.history.position == position
+
+
+def test_an_object_whose_deletion_cannot_be_written_stays(controller, monkeypatch):
+    draw(controller, 5, 1)
+    controller.run()
+    before = content(controller)
+
+    def full(*args, **options):
+        raise UserError("disk full")
+
+    monkeypatch.setattr(controller.workspace, "record", full)
+    with pytest.raises(UserError, match="disk full"):
+        controller.remove_object(1)
+    assert content(controller) == before
 
 
 def test_memory_that_a_failed_write_took_back_is_written_again(controller, tmp_path, monkeypatch):

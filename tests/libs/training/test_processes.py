@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import train
 from dataset_torch.errors import UserError
 from dataset_torch.synthetic.shards import pack_clip
 from libs.training import parallel
@@ -87,15 +88,33 @@ def test_all_processes_stop_when_one_is_told_to(tmp_path: Path) -> None:
     assert read_state(tmp_path / "state.pth")["step"] == 2
 
 
-def test_processes_take_a_gpu_each_and_apples_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_process_trains_on_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     joined, current = [], []
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(parallel.distributed, "init_process_group", lambda backend, **rest: joined.append(backend))
-    monkeypatch.setattr(parallel.distributed, "get_rank", lambda: 1)
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
-    device = torch.device("cuda", 1)
-    assert Processes.start(device) == Processes(1, 2, device)
-    assert joined == ["nccl"] and current == [device]
+
+    class Enough(Exception):
+        pass
+
+    def join(backend: str, **rest: object) -> None:
+        joined.append(backend)
+        raise Enough
+
+    monkeypatch.setattr(parallel.distributed, "init_process_group", join)
+    with pytest.raises(Enough):
+        train.main(["--start", "compact", "--out", str(tmp_path)])
+    assert joined == ["nccl"] and current == [torch.device("cuda", 1)]
+
+
+def test_processes_that_would_share_a_gpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match="4 processes cannot train on 2 GPUs"):
+        Processes.start(torch.device("cuda", 1))
     with pytest.raises(UserError, match="--device cpu"):
         Processes.start(torch.device("mps"))
 

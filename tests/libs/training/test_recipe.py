@@ -61,3 +61,9 @@ def test_settings_become_numbers() -> None:
 def test_a_bad_training_set_is_refused_with_the_remedy(specification: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         open_set(specification)
+
+
+@pytest.mark.parametrize("precision", ["float16", "auto"])
+def test_a_precision_that_training_cannot_have_is_refused(precision: str) -> None:
+    with pytest.raises(UserError, match="float32 or bfloat16"):
+        load_recipe("compact", precision=precision)
