@@ -53,7 +53,7 @@ class FrameSource(abc.ABC):
         return self
 
     def fingerprint(self) -> str:
-        """A short digest of name, size, length and first and last frame; tells a saved session its video apart."""
+        """A short digest of size, length, first and last frame; tells a saved session its video apart."""
         digest = hashlib.sha256(f"{len(self)} {self.height} {self.width}".encode())
         for index in sorted({0, len(self) - 1}):
             digest.update(np.ascontiguousarray(self.read(index)).tobytes())
@@ -115,7 +115,9 @@ class VideoFile(FrameSource):
     """A video file decoded by OpenCV; seeking backwards is costly, so decoded frames are kept in a small cache.
 
     The container's frame count is often wrong by a few, and seeking by frame number is inexact for some codecs: when
-    a frame cannot be reached, the file is decoded once from its start and the count corrected.
+    a frame cannot be reached, the file is decoded once from its start and the count corrected.  OpenCV seeks by time,
+    taking all frames for equally long: where they are not (telephones, recorded screens), the frame reached is told by
+    its time, which the packets know without being decoded.
     """
 
     def __init__(
@@ -153,6 +155,10 @@ class VideoFile(FrameSource):
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.frames_per_second = rate if 1 <= rate <= 1000 else FrameSource.frames_per_second
         self._count = count or max(1, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self._times = _uneven_times(self.path, self.frames_per_second)
+        if count is None and self._times is not None and len(self._times) != self._count:  # not every packet is shown
+            self._times = self._decoded_times(cancelled)
+            self._count = len(self._times)
         if count is None:
             self._count = self._verified_count(cancelled)
 
@@ -161,7 +167,9 @@ class VideoFile(FrameSource):
 
     def reopened(self) -> VideoFile:
         """The same video with a decoder and a cache of its own."""
-        return VideoFile(self.path, cache_bytes=self._cache_bytes, count=self._count)
+        other = VideoFile(self.path, cache_bytes=self._cache_bytes, count=self._count)
+        other._times = self._times
+        return other
 
     def _store(self, index: int, bgr: np.ndarray) -> np.ndarray:
         rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
@@ -176,16 +184,22 @@ class VideoFile(FrameSource):
         if self._count == 1 or self._decode(self._count - 1) is not None:
             if not self._has_frame_after(self._count - 1):
                 return self._count
-        self._capture.release()
-        self._capture = cv2.VideoCapture(str(self.path))
-        count = 0
+        return len(self._decoded_times(cancelled))
+
+    def _decoded_times(self, cancelled: Callable[[], bool]) -> np.ndarray:
+        """float64 F, the time of every frame in ms, from decoding the whole file."""
+        self._from_start()
+        times = []
         while self._capture.grab():
-            count += 1
+            times.append(self._capture.get(cv2.CAP_PROP_POS_MSEC))
             if cancelled():
                 raise UserError(f"reading {self.path} was stopped.")
+        self._from_start()
+        return np.array(times or [0.0])
+
+    def _from_start(self) -> None:
         self._capture.release()
         self._capture, self._position = cv2.VideoCapture(str(self.path)), 0
-        return max(1, count)
 
     def _has_frame_after(self, index: int) -> bool:
         self._seek(index + 1)
@@ -196,10 +210,28 @@ class VideoFile(FrameSource):
     def _seek(self, index: int) -> None:
         # Up to 32 frames ahead, decoding on is cheaper (and always exact) than seeking to a key frame.
         if self._position < 0 or not 0 <= index - self._position <= 32:
-            self._capture.set(cv2.CAP_PROP_POS_FRAMES, index)
-            self._position = index
+            if self._times is not None:
+                self._seek_by_time(index)
+            else:
+                self._capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+                self._position = index
         while self._position < index and self._capture.grab():
             self._position += 1
+
+    def _seek_by_time(self, index: int) -> None:
+        """To a frame before `index`, as near as the file allows; which one, its time says."""
+        times = self._times
+        elapsed = times[min(index, len(times) - 1)] - times[0]
+        aim = int(elapsed / 1000 * self.frames_per_second) - 1  # the number that OpenCV takes for that time
+        while aim > 0:
+            self._capture.set(cv2.CAP_PROP_POS_FRAMES, aim)
+            if self._capture.grab():
+                reached = int(np.abs(times - self._capture.get(cv2.CAP_PROP_POS_MSEC)).argmin())
+                if reached < index:
+                    self._position = reached + 1
+                    return
+            aim -= 32
+        self._from_start()
 
     def _decode(self, index: int) -> np.ndarray | None:
         self._seek(index)
@@ -250,6 +282,23 @@ class ArrayFrames(FrameSource):
     def read(self, index: int) -> np.ndarray:
         self.check_index(index)
         return self.array[index]
+
+
+def _uneven_times(path: Path, rate: float) -> np.ndarray | None:
+    """float64 F, the time of every frame in ms, ascending, if some lie half a frame and more off an even `rate`.
+
+    The packets are read, not decoded: a hundredth of a second for 500 frames.  `None` too where OpenCV cannot do that.
+    """
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+    times = []
+    while capture.isOpened() and capture.grab():
+        times.append(capture.get(cv2.CAP_PROP_POS_MSEC))
+    capture.release()
+    if len(times) < 2:
+        return None
+    times = np.sort(np.array(times))  # packets come in the order in which they are decoded
+    off = times - times[0] - np.arange(len(times)) * (1000 / rate)
+    return times if np.abs(off).max() >= 500 / rate else None
 
 
 def _elsewhere(folder: Path) -> str:

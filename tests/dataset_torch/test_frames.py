@@ -1,5 +1,8 @@
 """Frame sources: folders, videos, arrays, and what can be wrong with them."""
 
+import struct
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -95,6 +98,57 @@ def test_a_small_cache_changes_nothing(video):
     frames = VideoFile(video, cache_bytes=1)
     for index in (69, 68, 67, 20, 21, 0):
         assert abs(int(frames.read(index).mean()) - 3 * index) <= 3, index
+
+
+def bits(number: int) -> np.ndarray:
+    """A picture that shows a number, bit by bit."""
+    picture = np.full((240, 320, 3), 40, np.uint8)
+    for bit in range(8):
+        picture[100:140, 20 + 35 * bit : 50 + 35 * bit] = 255 * (number >> bit & 1)
+    return picture
+
+
+def number_of(picture: np.ndarray) -> int:
+    return sum(1 << bit for bit in range(8) if picture[120, 35 + 35 * bit].mean() > 128)
+
+
+def with_durations(path: Path, runs: list[tuple[int, int]]) -> None:
+    """Let frames last unequally: `runs` of (count, duration), in place of an MP4 file's table of durations."""
+    data = bytearray(path.read_bytes())
+
+    def length_at(place: int) -> int:
+        return struct.unpack(">I", data[place : place + 4])[0]
+
+    edits = data.find(b"elst")  # one entry: how much of the video is shown, in ms
+    if edits > 0:
+        data[edits + 12 : edits + 16] = struct.pack(">I", 100_000)
+    stts = data.find(b"stts") - 4
+    table = b"".join(struct.pack(">II", *run) for run in runs)
+    box = struct.pack(">I4sII", 16 + len(table), b"stts", 0, len(runs)) + table
+    grown = len(box) - length_at(stts)
+    assert data.find(b"moov") > data.find(b"mdat"), "the offsets of pictures would move"
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        place = data.find(name) - 4
+        data[place : place + 4] = struct.pack(">I", length_at(place) + grown)
+    data[stts : stts + length_at(stts)] = box
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "runs", [[(240, 512)], [(120, 512), (120, 1024)], [(9, 512), (1, 1536)] * 24, [(200, 512), (1, 900), (39, 512)]]
+)
+def test_frames_that_last_unequally_are_those_counted(tmp_path, runs):
+    path = tmp_path / "numbers.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 30, (320, 240))
+    for number in range(240):
+        writer.write(bits(number))
+    writer.release()
+    with_durations(path, runs)
+    frames = VideoFile(path, cache_bytes=1)
+    assert len(frames) == 240
+    for index in (100, 50, 119, 150, 149, 239, 0, 238, 201, 1, 237, 236):
+        assert number_of(frames.read(index)) == index
+        assert number_of(VideoFile(path).read(index)) == index
 
 
 def test_something_that_is_no_video(tmp_path):
