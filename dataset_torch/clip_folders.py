@@ -8,13 +8,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from dataset_torch.clip import Clip
 from dataset_torch.clip_sampling import ClipOptions, choose_frames
 from dataset_torch.clips import ClipSource
 from dataset_torch.errors import UserError
-from dataset_torch.frames import IMAGE_SUFFIXES
+from dataset_torch.frames import IMAGE_SUFFIXES, upright_size
 from dataset_torch.masks import read_mask
 from dataset_torch.parts import recolour_parts
 from dataset_torch.synthetic.material import LARGEST_PHOTO, Photo, image_pyramid, shrink
@@ -93,39 +92,45 @@ def youtube_clips(
     return _open_videos(found, skipped, options, dataset.root)
 
 
-def _pair_up(name: str, images: Path, masks: Path, skipped: list[tuple[str, str]]) -> LabelledVideo:
-    """Frames with their masks by file name; what has no mask is added to `skipped` as (reason, what)."""
-    frames = sorted(p for p in images.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES) if images.is_dir() else []
-    available = {p.stem: p for p in masks.glob("*.png")} if masks.is_dir() else {}
+def _is_picture(path: Path) -> bool:
+    """By its name; hidden files are none (macOS leaves some beside every file that it copies)."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def _pair_up(name: str, images: Path, masks: Path, skipped: list[tuple[str, str, int]]) -> LabelledVideo:
+    """Frames with their masks by file name; what has no mask is added to `skipped` as (reason, what, how many)."""
+    frames = sorted(p for p in images.glob("*") if _is_picture(p)) if images.is_dir() else []
+    available = {p.stem: p for p in masks.glob("*.png") if _is_picture(p)} if masks.is_dir() else {}
     if not frames:
-        skipped.append(("video without frames", str(images)))
+        skipped.append(("video without frames", str(images), 1))
     paired = [(frame, available[frame.stem]) for frame in frames if frame.stem in available]
-    skipped += [("frame without mask", str(frame)) for frame in frames if frame.stem not in available]
+    if count := len(frames) - len(paired):  # one line a video: some sets have a mask for every fifth frame only
+        skipped.append(("frame without mask", f"{count} frames of {images}", count))
     return LabelledVideo(name, tuple(f for f, _ in paired), tuple(m for _, m in paired))
 
 
 def _open_videos(
-    videos: list[LabelledVideo], skipped: list[tuple[str, str]], options: ClipOptions, root: Path
+    videos: list[LabelledVideo], skipped: list[tuple[str, str, int]], options: ClipOptions, root: Path
 ) -> VideoClips:
     usable = [video for video in videos if video.frames]
     if not usable:
         raise UserError(f"{root} has no frame with a mask ({len(videos)} videos looked at).")
     source = VideoClips(usable, options)
-    for reason, what in skipped:
-        source._skip(reason, what)
+    for reason, what, count in skipped:
+        source._skip(reason, what, count)
     return source
 
 
 class ImageMaskClips(ClipSource):
     """Single images with masks, made into clips by smooth affine and thin-plate motion (static pretraining).
 
-    `images` and `masks` are folders whose files pair up by name without suffix, sub-folders included.  With `strict`
+    `images` and `masks` are folders whose files pair up by name without suffix, sub-folders included.  A mask of 0 and
+    255 alone shows one object; otherwise 255 is void.  With `strict`
     a file that cannot be used is refused at opening, otherwise it is left out and counted in `skipped`.
 
     Raises:
         UserError: a missing or empty folder, nothing usable, or (`strict`) an image without mask, a mask of another
-        size,
-            or an unreadable file.  A mask without object is only found when it is read, and then skipped.
+            size, or an unreadable file.  A mask without object is only found when it is read, and then skipped.
     """
 
     def __init__(self, images: str | Path, masks: str | Path, options: ClipOptions, *, strict: bool = True):
@@ -134,7 +139,7 @@ class ImageMaskClips(ClipSource):
         for folder in (images, masks):
             if not folder.is_dir():
                 raise UserError(f"{folder} is not a folder.")
-        files = sorted(p for p in images.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        files = sorted(p for p in images.rglob("*") if _is_picture(p))
         if not files:
             raise UserError(f"{images} holds no images.")
         self.pairs: list[tuple[Path, Path]] = []
@@ -174,9 +179,8 @@ def _problem(image: Path, mask: Path) -> tuple[str, str] | None:
     sizes = []
     for path in (image, mask):
         try:
-            with Image.open(path) as header:
-                sizes.append(header.size)
-        except (OSError, UnidentifiedImageError) as error:
+            sizes.append(upright_size(path))
+        except (OSError, SyntaxError, ValueError) as error:
             return "unreadable file", f"{path} cannot be read ({error})."
     if sizes[0] != sizes[1]:
         return "mask of another size", f"mask {mask} is {sizes[1]}, its image {sizes[0]} (width, height)."
@@ -184,7 +188,7 @@ def _problem(image: Path, mask: Path) -> tuple[str, str] | None:
 
 
 def _read_pair(image_path: Path, mask_path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """RGB image and mask (void is background) of one size.  Raises `UserError`."""
+    """RGB image and mask (void is background, but where there is nothing else) of one size.  Raises `UserError`."""
     data = np.frombuffer(image_path.read_bytes(), np.uint8) if image_path.is_file() else np.zeros(0, np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None:
@@ -192,7 +196,10 @@ def _read_pair(image_path: Path, mask_path: Path) -> tuple[np.ndarray, np.ndarra
     mask = read_mask(mask_path)
     if mask.shape != image.shape[:2]:
         raise UserError(f"mask {mask_path} is {mask.shape}, its image {image.shape[:2]}: they must have one size.")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.where(mask == 255, 0, mask).astype(np.uint8)
+    void = mask == 255
+    if void.any() and not mask[~void].any():
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), void.astype(np.uint8)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.where(void, 0, mask).astype(np.uint8)
 
 
 def _clip(frames: np.ndarray, masks: np.ndarray, name: str) -> Clip:

@@ -16,10 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from dataset_torch.errors import UserError
-from dataset_torch.frames import IMAGE_SUFFIXES, ImageFolder, natural_key
+from dataset_torch.frames import IMAGE_SUFFIXES, ImageFolder, natural_key, upright_size
 from dataset_torch.masks import read_mask
 
 VOID = 255
@@ -198,8 +197,7 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
 def _image_size(path: Path) -> tuple[int, int]:
     """Width and height from the header; a JPEG must have its end marker, or it was cut off."""
     try:
-        with Image.open(path) as image:
-            size = image.size
+        size = upright_size(path)
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - 4096, 0))
             tail = file.read()

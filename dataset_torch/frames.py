@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from dataset_torch.errors import UserError
 
@@ -23,6 +24,9 @@ VIDEO_SUFFIXES = (
     *(".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".gif", ".ogv", ".3gp", ".ts"),
     *(".mts", ".m2ts", ".mxf", ".vob", ".y4m", ".h264", ".hevc"),
 )
+
+
+ORIENTATION = 274  # the EXIF tag; from 5 on the picture lies on its side
 
 
 class FrameSource(abc.ABC):
@@ -282,6 +286,16 @@ class ArrayFrames(FrameSource):
     def read(self, index: int) -> np.ndarray:
         self.check_index(index)
         return self.array[index]
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture as it is read: turned as the camera was held (EXIF).  From the header alone.
+
+    Raises what Pillow raises: OSError, SyntaxError or ValueError.
+    """
+    with Image.open(path) as image:
+        width, height = image.size
+        return (height, width) if image.getexif().get(ORIENTATION, 1) >= 5 else (width, height)
 
 
 def _uneven_times(path: Path, rate: float) -> np.ndarray | None:

@@ -62,7 +62,7 @@ def decode_mask(data: bytes, name: str) -> np.ndarray:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
             if image.mode in ("1", "L", "P"):
-                return np.asarray(image.convert("L") if image.mode == "1" else image, dtype=np.uint8)
+                return np.asarray(image, dtype=np.uint8)  # of a picture of one bit 0 and 1
             mode = image.mode
     except UnidentifiedImageError as error:  # its own message names an object in memory
         raise UserError(f"mask {name} cannot be read: it is no picture. Give a palette or 8-bit grey PNG.") from error

@@ -48,7 +48,9 @@ class YouTubeVideo:
         self.objects = tuple(sorted(objects, key=lambda o: o.object_id))
         self.image_folder = root / "JPEGImages" / name
         self.mask_folder = root / "Annotations" / name
-        self.frame_names = tuple(sorted(path.stem for path in self.image_folder.glob("*.jpg")))
+        self.frame_names = tuple(
+            sorted(path.stem for path in self.image_folder.glob("*.jpg") if not path.name.startswith("."))
+        )
         if not self.frame_names:
             raise UserError(f"video {name}: {self.image_folder} holds no .jpg frames.")
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from dataset_torch.errors import UserError
+from dataset_torch.frames import upright_size
 from dataset_torch.masks import read_mask
 from dataset_torch.synthetic.cache import PictureCache
 from dataset_torch.synthetic.pictures import (
@@ -31,7 +31,6 @@ from dataset_torch.synthetic.pictures import (
     touching,
 )
 
-_ORIENTATION = 274  # the EXIF tag; from 5 on the picture lies on its side
 _MARGIN = 8  # pixels
 _SMALLEST_SPRITE = 400  # pixels; smaller ones are a smear when enlarged
 
@@ -207,9 +206,7 @@ def png_header(path: Path) -> PngHeader | None:
 def _image_size(path: Path) -> tuple[int, int]:
     """Height and width from the file's header, turned as the camera was held."""
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(_ORIENTATION, 1) >= 5
-    except (UnidentifiedImageError, OSError) as error:
+        width, height = upright_size(path)
+    except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{path} cannot be read as an image.") from error
-    return (width, height) if turned else (height, width)
+    return height, width

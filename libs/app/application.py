@@ -80,6 +80,12 @@ class OpenVideo:
     path: Path
     controller: Controller
     pictures: Pictures
+    token: str = field(default_factory=lambda: secrets.token_hex(4))  # of this opening, for addresses of pictures
+
+    @property
+    def fingerprint(self) -> str:
+        """Unlike the session's, another one after every opening: two videos may begin and end alike."""
+        return f"{self.controller.session.fingerprint}-{self.token}"
 
 
 class Application:
@@ -366,7 +372,7 @@ class Application:
                 "frames_per_second": frames.frames_per_second,
                 "path": str(video.path),
                 "workspace": str(controller.workspace.folder),
-                "fingerprint": session.fingerprint,
+                "fingerprint": video.fingerprint,
             },
             "objects": [asdict(entry) for entry in controller.objects.entries],
             "marks": {frame: [mark_to_json(m) for m in marks] for frame, marks in controller.marks.items()},

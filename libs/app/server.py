@@ -112,13 +112,13 @@ def _state_routes(server: FastAPI, application: Application) -> None:
 
 
 def _picture_routes(server: FastAPI, application: Application) -> None:
-    # The page puts the video's fingerprint into the address (v), so a picture never changes under its address.
+    # The page puts the opening's fingerprint into the address (v), so a picture never changes under its address.
     forever = {"cache-control": "private, max-age=86400, immutable"}
 
     def pictures_of(fingerprint: str | None) -> Pictures:
         """Those of the open video.  Raises `Conflict` if the page asks for another's: it would keep what it gets."""
         video = application.opened()
-        if fingerprint not in (None, video.controller.session.fingerprint):
+        if fingerprint not in (None, video.fingerprint):
             raise Conflict("another video was opened.")
         return video.pictures
 

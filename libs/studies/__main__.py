@@ -106,7 +106,7 @@ def only(tasks: list[Task], names: list[str] | None, name_of: Callable[[Task], s
 
 def recorded(folder: Path, roots: Sequence[DataRoot]) -> list[str]:
     """Sequences of these data sets that have runs already."""
-    return [p.stem[len(r.name) + 1 :] for r in roots for p in sorted(folder.glob(f"{r.name}-*.json"))]
+    return [s for r in roots for s in r.sequences() or () if (folder / f"{r.name}-{s}.json").is_file()]
 
 
 def kept(runner: Runner, plans: Sequence[VideoPlan]) -> dict[str, dict[str, VideoRuns]]:

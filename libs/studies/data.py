@@ -35,6 +35,11 @@ class DataRoot:
         folder = Path(text).expanduser().resolve()
         return cls(folder.parent.name if folder.name.upper() == "DAVIS" else folder.name, folder)
 
+    def sequences(self) -> list[str] | None:
+        """All that it has; `None` where the layout is not there, which `open_davis` explains."""
+        folder = self.path / "JPEGImages" / "480p"
+        return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else None
+
 
 @dataclass(frozen=True)
 class StudyVideo:
@@ -112,7 +117,7 @@ def plan_videos(
         wanted = None if sequences is None else sorted({s for s in sequences if _has(root.path, s)})
         if wanted == []:
             continue
-        dataset = open_davis(root.path, sequences=_all(root.path) if wanted is None else wanted)
+        dataset = open_davis(root.path, sequences=root.sequences() if wanted is None else wanted)
         for sequence in dataset.sequences:
             plans.append(VideoPlan(root.name, sequence, min(sequence.num_frames, max_frames or sequence.num_frames)))
     found = {p.sequence.name for p in plans}
@@ -123,12 +128,6 @@ def plan_videos(
 
 def _has(root: Path, name: str) -> bool:
     return (root / "JPEGImages" / "480p" / name).is_dir()
-
-
-def _all(root: Path) -> list[str] | None:
-    """Every sequence of the data set; `None` where the layout is not there, which `open_davis` explains."""
-    folder = root / "JPEGImages" / "480p"
-    return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else None
 
 
 def _resize(array: np.ndarray, height: int, width: int, method: int) -> np.ndarray:

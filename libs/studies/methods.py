@@ -78,6 +78,7 @@ def _ablated(
     *,
     shares_first_round: bool = True,
     compact_only: bool = False,
+    settings: str = MASKS,  # they are played with the truly worst frames, whatever their R-scores
 ) -> Method:
     return Method(
         name,
@@ -87,7 +88,7 @@ def _ablated(
         shares_first_round,
         shares_features=True,
         compact_only=compact_only,
-        settings=MASKS,  # they are played with the truly worst frames, whatever their R-scores
+        settings=settings,
     )
 
 
@@ -110,7 +111,9 @@ ABLATIONS = (
         "no-reliability",
         "one softmax over all annotated positions, no reliability",
         ablation.without_reliability,
+        shares_first_round=False,  # frames just passed are among the positions, in round 1 as well
         compact_only=True,
+        settings=f"{MASKS}, a first round of its own",
     ),
     _ablated("average", "plain averaging over annotated frames", ablation.averaged),
     _ablated("best-frame", "the single most reliable frame", ablation.best_single),

@@ -171,6 +171,8 @@ def _curve_table(curves: Sequence[Curve], *, against_first: bool = False) -> str
 
 def _per_video(curves: Sequence[Curve]) -> str:
     shown = [c for c in curves if c.policy == ORACLE]
+    if not shown:
+        return ""
     last = len(shown[0].rounds)
     heads = [Cell("video", "text")]
     heads += [Cell(f"{escape(c.method)}<br>round 1") for c in shown] + [Cell(f"round {last}") for c in shown]

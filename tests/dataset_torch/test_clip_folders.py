@@ -3,10 +3,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dataset_torch.clip_folders import ImageMaskClips, davis_clips, youtube_clips
 from dataset_torch.clip_sampling import ClipOptions
 from dataset_torch.errors import UserError
+from dataset_torch.frames import ORIENTATION
 from dataset_torch.masks import write_mask
 from dataset_torch.youtube import youtube_ivos_videos
 from tests.dataset_torch.toy_material import picture, two_object_mask, write_image
@@ -127,3 +129,37 @@ def test_masks_without_object_are_skipped_with_a_count(pairs):
     source = ImageMaskClips(*pairs, OPTIONS)
     assert source.clip(0, np.random.default_rng(0)).name.endswith("b.jpg")
     assert source.skipped["unusable"] >= 1
+
+
+@pytest.mark.parametrize("mode", ["L", "1"])
+def test_masks_of_black_and_white_show_one_object(tmp_path, mode):
+    object_ = np.zeros((60, 90), bool)
+    object_[20:40, 30:60] = True
+    for name in "ab":
+        write_image(tmp_path / "images" / f"{name}.jpg", picture(height=60, width=90))
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(np.uint8(255) * object_).convert(mode).save(tmp_path / "masks" / f"{name}.png")
+    clip = ImageMaskClips(tmp_path / "images", tmp_path / "masks", OPTIONS).clip(0, np.random.default_rng(0))
+    assert clip.object_ids == (1,) and all((mask == 1).any() for mask in clip.masks)
+
+
+def test_photographs_that_lie_on_their_side_go_with_upright_masks(tmp_path):
+    lying = Image.fromarray(picture(height=60, width=90))
+    exif = lying.getexif()
+    exif[ORIENTATION] = 6
+    (tmp_path / "images").mkdir(), (tmp_path / "masks").mkdir()
+    lying.save(tmp_path / "images" / "a.jpg", exif=exif)
+    upright = np.zeros((90, 60), np.uint8)
+    upright[30:60, 20:40] = 1
+    write_mask(tmp_path / "masks" / "a.png", upright)
+    assert len(ImageMaskClips(tmp_path / "images", tmp_path / "masks", OPTIONS)) == 1
+    write_mask(tmp_path / "masks" / "a.png", upright.T.copy())
+    with pytest.raises(UserError, match="its image"):
+        ImageMaskClips(tmp_path / "images", tmp_path / "masks", OPTIONS)
+
+
+def test_hidden_files_are_no_frames(davis):
+    for path in [*davis.rglob("*.jpg"), *davis.rglob("*.png")]:
+        path.with_name(f"._{path.name}").write_bytes(b"left by a Mac")
+    source = davis_clips(davis, OPTIONS)
+    assert [len(video.frames) for video in source.videos] == [4, 4] and source.skipped["frame without mask"] == 2

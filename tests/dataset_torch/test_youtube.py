@@ -37,6 +37,11 @@ def test_a_video_is_read_with_its_own_ids(root):
     assert YouTubeDataset(root / "train").names == dataset.names
 
 
+def test_hidden_files_are_no_frames(root):
+    (root / "train/JPEGImages/vid/._00005.jpg").write_bytes(b"left by a Mac")
+    assert YouTubeDataset(root).video("vid").frame_names == ("00005", "00010", "00015")
+
+
 def test_frames_of_another_release_are_told(root):
     with pytest.raises(UserError, match="every 5th. .* 2019 release"):
         YouTubeDataset(root).video("vid").index_of("00012.png")

@@ -334,6 +334,13 @@ def test_a_foreign_file_among_the_records_is_refused(tmp_path):
         VideoRecord.open(tmp_path, "real", "cat")
 
 
+def test_runs_of_a_data_set_whose_name_begins_alike_are_not_taken_for_its_own(tmp_path):
+    root = DataRoot("gold", GOLDEN)
+    for name in ("gold-gold-one", "gold-gold-gone", "gold-hd-gold-two"):
+        (tmp_path / f"{name}.json").write_text("{}")
+    assert command.recorded(tmp_path, [root]) == ["gold-one"]
+
+
 def toy_method() -> Method:
     return replace(FULL, build=lambda network: Segmenter(network, options=SegmenterOptions()))
 

@@ -93,6 +93,14 @@ def test_pictures_are_not_given_under_the_address_of_another_video(client, appli
         assert client.get(f"/api/{kind}/3?v={now}").status_code == 200
 
 
+def test_a_video_opened_again_has_other_addresses(client, application, videos):
+    before = state_of(client)["video"]["fingerprint"]
+    client.post("/api/open", json={"path": str(videos / "more")})
+    client.post("/api/open", json={"path": str(videos / "squares")})
+    assert state_of(client)["video"]["fingerprint"] != before  # a frame may have been exported anew in between
+    assert client.get(f"/api/frames/3?v={before}").status_code == 409
+
+
 def test_answers_are_numbered_over_all_videos(client, application, videos):
     numbers = []
     for path in (videos / "more", videos / "squares"):
