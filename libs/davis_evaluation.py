@@ -203,12 +203,17 @@ class _Player:
             self.davis.forget(sequence, scribble_set)
             return
         if _lead(done, record):
-            session = self.store.resume_ahead(self.segmenter, record, self.davis.dataset[sequence].frames())
-            last = done.rounds[-1]
-            scores = np.array(last.jaccard), np.array(last.contour)
-            record = record.with_round(self._round_record(session, *scores, last.seconds))
+            data = self.davis.dataset[sequence]
+            frames, truth, before = data.frames(), data.ground_truth(), None
+            if record.rounds and self.store.has_session(record):
+                before = self.store.resume(self.segmenter, record, frames).masks()
+            session = self.store.resume_ahead(self.segmenter, record, frames)
+            last, masks = done.rounds[-1], session.masks()
+            result = self._round_record(session, np.array(last.jaccard), np.array(last.contour), last.seconds)
+            playing = _Playing(Sample(sequence, scribble_set), record, session, frames, truth, before)
+            record = record.with_round(self._with_picture(playing, result, masks))
             if self.config.save_masks:
-                self.store.save_masks(record, session.masks(), record.frame_names)
+                self.store.save_masks(record, masks, record.frame_names)
         if done.timed_out and not record.finished:
             record = _timed_out(record)
         record = replace(record, finished=done.finished)

@@ -11,12 +11,13 @@ import contextlib
 import io
 import json
 import tempfile
+import weakref
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -62,6 +63,9 @@ def check_usable(folder: Path) -> None:
         Database(folder / DATABASE).close()
 
 
+Value = TypeVar("Value")
+
+
 class Workspace:
     """One session's folder.  Raises `UserError` when it belongs to another video, network or working size."""
 
@@ -75,10 +79,8 @@ class Workspace:
             raise
         self.blobs = BlobStore(self.database, session.geometry, cache_bytes=cache_bytes)
         self._rows: list[tuple[int, int]] = []  # step id, state id of every step in the history
-        self._entry_keys: dict[int, tuple[MemoryEntry, int]] = {}  # by id(); the entry is held, so the id stays its own
-        self._mask_keys: dict[int, tuple[np.ndarray, int]] = {}
-        self._entries: dict[int, MemoryEntry] = {}  # by key: states share them
-        self._masks: dict[int, np.ndarray] = {}
+        self._entries: Numbered[MemoryEntry] = Numbered()  # states share them
+        self._masks: Numbered[np.ndarray] = Numbered()
         self._recent: OrderedDict[int, SessionState] = OrderedDict()  # by state id, the latest used last
 
     def _check_identity(self, session: Session) -> None:
@@ -296,41 +298,89 @@ class Workspace:
     def _known_if_written(self) -> Iterator[None]:
         """What is put on disk inside counts as being there only if nothing fails: SQLite gives the numbers of what it
         took back to what comes next."""
-        known = [dict(table) for table in (self._entry_keys, self._entries, self._mask_keys, self._masks)]
+        before = [table.keys() for table in (self._entries, self._masks)]
         try:
             yield
         except BaseException:
-            self._entry_keys, self._entries, self._mask_keys, self._masks = known
+            for table, known in zip((self._entries, self._masks), before):
+                table.forget(table.keys() - known)
             raise
 
     def _mask_key(self, mask: np.ndarray | None) -> int | None:
         if mask is None:
             return None
-        if id(mask) not in self._mask_keys:
+        key = self._masks.key_of(mask)
+        if key is None:
             key = self.blobs.put_mask(mask, ()).key
-            self._mask_keys[id(mask)], self._masks[key] = (mask, key), mask
-        return self._mask_keys[id(mask)][1]
+            self._masks.add(mask, key)
+        return key
 
     def _mask(self, key: int | None) -> np.ndarray | None:
         if key is None:
             return None
-        if key not in self._masks:
+        mask = self._masks.get(key)
+        if mask is None:
             [(height, width)] = self.database.rows("SELECT height, width FROM blob WHERE id = ?", (key,))
             mask = np.frombuffer(zlib.decompress(self.blobs.get(key)), np.uint8).reshape(height, width).copy()
-            self._mask_keys[id(mask)], self._masks[key] = (mask, key), mask
-        return self._masks[key]
+            self._masks.add(mask, key)
+        return mask
 
     def _entry_key(self, entry: MemoryEntry) -> int:
-        if id(entry) not in self._entry_keys:
+        key = self._entries.key_of(entry)
+        if key is None:
             file = io.BytesIO()
             torch.save({name: t.detach().cpu().clone() for name, t in entry.tensors().items()}, file)
             key = self.blobs.put("memory", (0, 0), file.getvalue())
-            self._entry_keys[id(entry)], self._entries[key] = (entry, key), entry
-        return self._entry_keys[id(entry)][1]
+            self._entries.add(entry, key)
+        return key
 
     def _entry(self, key: int) -> MemoryEntry:
-        if key not in self._entries:
+        entry = self._entries.get(key)
+        if entry is None:
             content = torch.load(io.BytesIO(self.blobs.get(key)), map_location="cpu", weights_only=True)
             entry = self._memory_class(**{name: tensor.to(self._device) for name, tensor in content.items()})
-            self._entry_keys[id(entry)], self._entries[key] = (entry, key), entry
-        return self._entries[key]
+            self._entries.add(entry, key)
+        return entry
+
+
+class Numbered(Generic[Value]):
+    """Objects and the numbers of their bytes on disk.  Holds none of them: an entry of the memory may be on the GPU."""
+
+    def __init__(self) -> None:
+        self._of_key: dict[int, weakref.ref[Value]] = {}
+        self._key_of: dict[int, tuple[weakref.ref[Value], int]] = {}  # by id(), which another object may get later
+
+    def key_of(self, value: Value) -> int | None:
+        """Its number, if it has one."""
+        known, key = self._key_of.get(id(value), (lambda: None, 0))
+        return key if known() is value else None
+
+    def get(self, key: int) -> Value | None:
+        """The object of this number, if there is one and somebody holds it."""
+        known = self._of_key.get(key)
+        return None if known is None else known()
+
+    def add(self, value: Value, key: int) -> None:
+        """From now on this object has this number."""
+        place = id(value)
+
+        def gone(reference: weakref.ref[Value]) -> None:
+            if self._of_key.get(key) is reference:
+                del self._of_key[key]
+            if self._key_of.get(place, (None,))[0] is reference:
+                del self._key_of[place]
+
+        reference = weakref.ref(value, gone)
+        self._of_key[key], self._key_of[place] = reference, (reference, key)
+
+    def keys(self) -> set[int]:
+        """All numbers that are known."""
+        return set(self._of_key.copy())
+
+    def forget(self, keys: Iterable[int]) -> None:
+        """These numbers are nobody's."""
+        for key in keys:
+            value = self.get(key)
+            self._of_key.pop(key, None)
+            if value is not None:
+                self._key_of.pop(id(value), None)

@@ -103,4 +103,4 @@ def _die_after(rounds: int, where: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) > 3:
         _die_after(int(sys.argv[3]), sys.argv[4])
-    play(settings(Path(sys.argv[1]), Path(sys.argv[2]), save_masks=bool(os.environ.get("SAVE_MASKS"))))
+    play(settings(Path(sys.argv[1]), Path(sys.argv[2]), **dict.fromkeys(os.environ.get("ALSO", "").split(), True)))

@@ -114,16 +114,18 @@ def test_so_is_a_finished_one(straight: Path, data: Path, tmp_path: Path, lost: 
     assert "AGAIN FROM ROUND 1  alpha" in (run / "log.txt").read_text()
 
 
-def test_a_round_that_only_the_framework_knew_of_leaves_its_masks_too(data: Path, tmp_path: Path) -> None:
-    process = in_process(data, tmp_path, "2", "before-record", SAVE_MASKS="1")
+def test_a_round_that_only_the_framework_knew_of_leaves_masks_and_picture_too(data: Path, tmp_path: Path) -> None:
+    process = in_process(data, tmp_path, "2", "before-record", ALSO="save_masks pictures")
     process.communicate(timeout=300)
     assert process.returncode == -signal.SIGKILL
-    play(settings(data, tmp_path, save_masks=True))
-    for label in LABELS:
-        masks = tmp_path / "davis" / "run" / label / "masks"
-        assert sorted(f"{p.parent.name}/{p.name}" for p in masks.glob("*/round*")) == [
+    record = play(settings(data, tmp_path, save_masks=True, pictures=True))
+    run = tmp_path / "davis" / "run"
+    for variant, label in zip(record.variants, LABELS):
+        assert sorted(f"{p.parent.name}/{p.name}" for p in (run / label / "masks").glob("*/round*")) == [
             f"{sample}/round{number}" for sample in ("alpha-001", "alpha-002", "beta-001") for number in (1, 2, 3)
         ]
+        for sample in variant.samples:
+            assert all((run / r.picture).is_file() for r in sample.rounds if not r.empty)
 
 
 def test_two_processes_give_the_same_tables_as_one(straight: Path, data: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -287,6 +288,23 @@ def test_memory_that_a_failed_write_took_back_is_written_again(controller, tmp_p
     again = opened(tmp_path / "w")
     assert content(again) == after
     again.close()
+
+
+def test_memory_that_no_state_needs_is_let_go(controller, monkeypatch):
+    """On a GPU every annotated frame takes megabytes of it."""
+    monkeypatch.setattr("libs.app.workspace.RECENT", 1)
+    entries = []
+    for frame in (3, 5, 7, 9):
+        draw(controller, frame, 1)
+        controller.run()
+        entries.append(weakref.ref(controller.session.state.memory[-1].entry))
+    for _ in range(9):
+        controller.undo()
+    gc.collect()
+    assert [entry() is None for entry in entries[1:]] == [True, True, True]
+    for _ in range(9):
+        controller.redo()
+    assert len(controller.session.state.memory) == 4
 
 
 def test_how_often_a_frame_was_judged_again_outlives_the_program(controller, tmp_path, monkeypatch):
