@@ -117,7 +117,8 @@ def blockwise_transfer(
 
     `source_keys` B x K x P, `target_keys` B x K x Q, `values` B x C x P -> B x C x Q in float32 (or the inputs' dtype
     if that is wider).  `block_elements` bounds the elements of S that exist at a time.  Under autocast the products are
-    computed in its dtype; softmax and the sum over blocks stay in float32.
+    computed in its dtype; softmax and the sum over blocks stay in float32.  (bfloat16 rounds logits beyond 256 to even
+    numbers, so masks change: `results/bench`.)
     """
     rows, columns = source_keys.shape[-1], target_keys.shape[-1]
     if block_elements is None:
