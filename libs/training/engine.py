@@ -158,7 +158,7 @@ class Engine:
         for index in range(self.processes.rank, recipe.clips_per_step, self.processes.count):
             number = state.step * recipe.clips_per_step + index
             generator = np.random.default_rng((recipe.seed, number))
-            torch.manual_seed((recipe.seed << 32) + number)  # dropout, of networks that have it
+            torch.manual_seed(((recipe.seed << 32) + number) % (1 << 63))  # dropout, of networks that have it
             result = run_pass(self.segmenter, self._draw(stage, generator), recipe, stage, generator)
             if result.loss.requires_grad:
                 (result.loss / recipe.clips_per_step).backward()

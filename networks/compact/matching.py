@@ -382,8 +382,14 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
     )
     grid = grid.expand(x.shape[0], -1, -1, -1)
     padding = "border"
-    if x.device.type == "mps":  # which has no such padding before PyTorch 2.11; the same but for rounding
-        margin = torch.tensor([1 / width, 1 / height], device=x.device)
-        grid, padding = torch.maximum(torch.minimum(grid, 1 - margin), margin - 1), "zeros"
+    if x.device.type == "mps":  # which has no such padding before PyTorch 2.11
+        grid, padding = clamped(grid, height, width), "zeros"
     with torch.autocast(x.device.type, enabled=False):
         return F.grid_sample(x.float(), grid, mode="bilinear", padding_mode=padding, align_corners=False)
+
+
+def clamped(grid: Tensor, height: int, width: int) -> Tensor:
+    """A grid for `grid_sample` (... x 2, x and y in -1 .. 1) that stays between the outermost cells' centres: sampled
+    with any padding it gives, but for rounding, what the border's padding gives."""
+    margin = torch.tensor([1 / width, 1 / height], device=grid.device)
+    return torch.maximum(torch.minimum(grid, 1 - margin), margin - 1)

@@ -28,6 +28,7 @@ from networks.compact.matching import (
     FlowRefinement,
     GlobalTransfer,
     LocalTransfer,
+    clamped,
     largest,
     rows,
     transfer,
@@ -366,6 +367,14 @@ def test_local_transfer_sees_its_window_only(network: CompactGIS) -> None:
     assert torch.allclose(rows(found.mask), weight @ rows(mask), atol=1e-5)
     assert torch.allclose(found.flow[0, 0].flatten(), (weight * dx).sum(1), atol=1e-4)
     assert torch.allclose(found.flow[0, 1].flatten(), (weight * dy).sum(1), atol=1e-4)
+
+
+def test_a_clamped_grid_needs_no_padding_by_the_border() -> None:
+    torch.manual_seed(0)
+    picture, grid = torch.randn(1, 3, 7, 10), 1.5 * torch.randn(1, 20, 20, 2)
+    bordered = F.grid_sample(picture, grid, padding_mode="border", align_corners=False)
+    clamped_ = F.grid_sample(picture, clamped(grid, 7, 10), padding_mode="zeros", align_corners=False)
+    assert torch.allclose(clamped_, bordered, atol=1e-5)
 
 
 def test_warp_moves_by_whole_cells() -> None:
