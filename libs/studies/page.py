@@ -120,7 +120,7 @@ def _dataset(f: Findings, runs: Mapping[str, VideoRuns]) -> list[str]:
         body += ["<h3>Attention over the annotated frames, and local propagation</h3>"]
         body.append(
             "<p>The trained network with one part replaced at test time; every variant is corrected on its own truly "
-            "worst frame. All but the last three share round 1, where there is one annotated frame.</p>"
+            "worst frame. Those that differ only with several annotated frames share the network's round 1.</p>"
         )
         body += [_curve_table(f.attention, against_first=True), _figure(plots.curve_figure(f.attention, targets=False))]
         body.append(_per_video(f.attention))
