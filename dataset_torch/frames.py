@@ -130,9 +130,9 @@ class VideoFile(FrameSource):
         *,
         cache_bytes: int = 256 << 20,
         cancelled: Callable[[], bool] = lambda: False,
-        count: int | None = None,
+        known: VideoFile | None = None,
     ):
-        """`cancelled` is asked while frames are counted, `count` spares counting where the number is known already.
+        """`cancelled` is asked while frames are counted, `known` is the same file opened before: it spares counting.
 
         Raises `UserError` when there is no such file, when it cannot be decoded, and when it was cancelled.
         """
@@ -156,24 +156,24 @@ class VideoFile(FrameSource):
         self._capacity = max(4, cache_bytes // frame.nbytes)
         self._position, self._last = 1, 0  # of the decoder; the frame that was read last
         self._store(0, frame)
-        rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self.frames_per_second = rate if 1 <= rate <= 1000 else FrameSource.frames_per_second
-        self._count = count or max(1, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        self._times = _uneven_times(self.path, self.frames_per_second)
-        if count is None and self._times is not None and len(self._times) != self._count:  # not every packet is shown
+        self._rate = self._capture.get(cv2.CAP_PROP_FPS)  # by which OpenCV seeks; nonsense in some files
+        self.frames_per_second = self._rate if 1 <= self._rate <= 1000 else FrameSource.frames_per_second
+        if known is not None:
+            self._count, self._times = known._count, known._times
+            return
+        self._count = max(1, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self._times = _uneven_times(self.path, self._rate, cancelled)
+        if self._times is not None and len(self._times) != self._count:  # not every packet is shown
             self._times = self._decoded_times(cancelled)
             self._count = len(self._times)
-        if count is None:
-            self._count = self._verified_count(cancelled)
+        self._count = self._verified_count(cancelled)
 
     def __len__(self) -> int:
         return self._count
 
     def reopened(self) -> VideoFile:
         """The same video with a decoder and a cache of its own."""
-        other = VideoFile(self.path, cache_bytes=self._cache_bytes, count=self._count)
-        other._times = self._times
-        return other
+        return VideoFile(self.path, cache_bytes=self._cache_bytes, known=self)
 
     def _store(self, index: int, bgr: np.ndarray) -> np.ndarray:
         rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
@@ -188,7 +188,10 @@ class VideoFile(FrameSource):
         if self._count == 1 or self._decode(self._count - 1) is not None:
             if not self._has_frame_after(self._count - 1):
                 return self._count
-        return len(self._decoded_times(cancelled))
+        times = self._decoded_times(cancelled)
+        if self._times is not None:  # those of the packets are of another number
+            self._times = times
+        return len(times)
 
     def _decoded_times(self, cancelled: Callable[[], bool]) -> np.ndarray:
         """float64 F, the time of every frame in ms, from decoding the whole file."""
@@ -226,12 +229,14 @@ class VideoFile(FrameSource):
         """To a frame before `index`, as near as the file allows; which one, its time says."""
         times = self._times
         elapsed = times[min(index, len(times) - 1)] - times[0]
-        aim = int(elapsed / 1000 * self.frames_per_second) - 1  # the number that OpenCV takes for that time
+        aim = int(elapsed / 1000 * self._rate) - 1  # the number that OpenCV takes for that time
         while aim > 0:
             self._capture.set(cv2.CAP_PROP_POS_FRAMES, aim)
             if self._capture.grab():
-                reached = int(np.abs(times - self._capture.get(cv2.CAP_PROP_POS_MSEC)).argmin())
-                if reached < index:
+                off = np.abs(times - self._capture.get(cv2.CAP_PROP_POS_MSEC))
+                reached = int(off.argmin())
+                # Of frames with one time it may be any.
+                if reached < index and np.count_nonzero(off < off[reached] + 0.5) == 1:
                     self._position = reached + 1
                     return
             aim -= 32
@@ -295,20 +300,25 @@ def upright_size(path: Path) -> tuple[int, int]:
     """
     with Image.open(path) as image:
         width, height = image.size
-        return (height, width) if image.getexif().get(ORIENTATION, 1) >= 5 else (width, height)
+        # Of a TIFF Pillow says the upright size itself.
+        turned = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) >= 5
+        return (height, width) if turned else (width, height)
 
 
-def _uneven_times(path: Path, rate: float) -> np.ndarray | None:
+def _uneven_times(path: Path, rate: float, cancelled: Callable[[], bool]) -> np.ndarray | None:
     """float64 F, the time of every frame in ms, ascending, if some lie half a frame and more off an even `rate`.
 
     The packets are read, not decoded: a hundredth of a second for 500 frames.  `None` too where OpenCV cannot do that.
+    Raises `UserError` when it was cancelled.
     """
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
     times = []
     while capture.isOpened() and capture.grab():
         times.append(capture.get(cv2.CAP_PROP_POS_MSEC))
+        if cancelled():
+            raise UserError(f"reading {path} was stopped.")
     capture.release()
-    if len(times) < 2:
+    if len(times) < 2 or not rate > 0:
         return None
     times = np.sort(np.array(times))  # packets come in the order in which they are decoded
     off = times - times[0] - np.arange(len(times)) * (1000 / rate)

@@ -92,6 +92,13 @@ def keep_float32_exact(device: torch.device) -> None:
         torch.backends.cudnn.allow_tf32 = False
 
 
+def exact_device(name: str = "auto") -> torch.device:
+    """As `choose_device`, for figures that others shall get as well: `keep_float32_exact` there."""
+    device = choose_device(name)
+    keep_float32_exact(device)
+    return device
+
+
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether this is a CPU with instructions for products in bfloat16 (others only imitate them, slowly)."""
     if device.type != "cpu":

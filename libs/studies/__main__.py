@@ -82,7 +82,7 @@ def study(options: argparse.Namespace, argv: Sequence[str]) -> Path:
     names = _names(options.sequences)
     plans = plan_videos(roots, sequences=names and names + recorded(folder, roots), max_frames=options.max_frames)
     chosen = [p for p in plans if names is None or p.sequence.name in names]
-    network = checkpoints.load_network(options.checkpoint).to(device.choose_device(options.device))
+    network = checkpoints.load_network(options.checkpoint).to(device.exact_device(options.device))
     runner = Runner(network, folder, rounds=options.rounds, say=lambda line: print(line, flush=True))
     tasks = tasks_for(network, studies, random=options.random, random_four=options.random_four)
     tasks = only(tasks, _names(options.methods), lambda task: task.method.name)

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError("--rounds must be at least 1.")
         device.set_threads(options.threads)
         plans = plan_videos([DataRoot.parse(text) for text in options.davis_root], max_frames=options.max_frames)
-        network = checkpoints.load_network(options.checkpoint).to(device.choose_device(options.device))
+        network = checkpoints.load_network(options.checkpoint).to(device.exact_device(options.device))
         segmenter = FULL.build(network)
         for true_masks, given in ((False, "strokes"), (True, "true masks")):
             figures = []

@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError("--places must be at least 1.")
         device.set_threads(options.threads)
         plans = plan_videos([DataRoot.parse(text) for text in options.davis_root])
-        network = checkpoints.load_network(options.checkpoint).to(device.choose_device(options.device))
+        network = checkpoints.load_network(options.checkpoint).to(device.exact_device(options.device))
         settings = replace(SegmenterOptions.for_network(network), training=True)  # so that results hold the parts
         segmenter = Segmenter(network, options=settings)
         table: dict[str, dict[str, float]] = {}

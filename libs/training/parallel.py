@@ -45,6 +45,8 @@ class Processes:
             gpus = torch.cuda.device_count()
             if here > gpus:
                 raise UserError(f"{here} processes cannot train on {gpus} GPUs: start {gpus} of them.")
+            if here > 1 and device.index != int(os.environ.get("LOCAL_RANK", "0")):
+                raise UserError(f"{here} processes cannot all train on {device}: leave the number out of --device.")
             if device.index is not None:
                 torch.cuda.set_device(device)  # NCCL's messages go by the current device
         distributed.init_process_group(BACKENDS[device.type], timeout=PATIENCE)

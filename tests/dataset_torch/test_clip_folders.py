@@ -143,12 +143,13 @@ def test_masks_of_black_and_white_show_one_object(tmp_path, mode):
     assert clip.object_ids == (1,) and all((mask == 1).any() for mask in clip.masks)
 
 
-def test_photographs_that_lie_on_their_side_go_with_upright_masks(tmp_path):
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_photographs_that_lie_on_their_side_go_with_upright_masks(tmp_path, suffix):
     lying = Image.fromarray(picture(height=60, width=90))
     exif = lying.getexif()
     exif[ORIENTATION] = 6
     (tmp_path / "images").mkdir(), (tmp_path / "masks").mkdir()
-    lying.save(tmp_path / "images" / "a.jpg", exif=exif)
+    lying.save(tmp_path / "images" / f"a.{suffix}", exif=exif)
     upright = np.zeros((90, 60), np.uint8)
     upright[30:60, 20:40] = 1
     write_mask(tmp_path / "masks" / "a.png", upright)

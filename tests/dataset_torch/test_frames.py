@@ -112,8 +112,9 @@ def number_of(picture: np.ndarray) -> int:
     return sum(1 << bit for bit in range(8) if picture[120, 35 + 35 * bit].mean() > 128)
 
 
-def with_durations(path: Path, runs: list[tuple[int, int]]) -> None:
-    """Let frames last unequally: `runs` of (count, duration), in place of an MP4 file's table of durations."""
+def with_durations(path: Path, runs: list[tuple[int, int]], *, trimmed: int = 0) -> None:
+    """Let frames last unequally: `runs` of (count, duration), in place of an MP4 file's table of durations; `trimmed`
+    is how long into them the film begins."""
     data = bytearray(path.read_bytes())
 
     def length_at(place: int) -> int:
@@ -121,7 +122,7 @@ def with_durations(path: Path, runs: list[tuple[int, int]]) -> None:
 
     edits = data.find(b"elst")  # one entry: how much of the video is shown, in ms
     if edits > 0:
-        data[edits + 12 : edits + 16] = struct.pack(">I", 100_000)
+        data[edits + 12 : edits + 20] = struct.pack(">II", 10_000_000, trimmed)
     stts = data.find(b"stts") - 4
     table = b"".join(struct.pack(">II", *run) for run in runs)
     box = struct.pack(">I4sII", 16 + len(table), b"stts", 0, len(runs)) + table
@@ -135,7 +136,15 @@ def with_durations(path: Path, runs: list[tuple[int, int]]) -> None:
 
 
 @pytest.mark.parametrize(
-    "runs", [[(240, 512)], [(120, 512), (120, 1024)], [(9, 512), (1, 1536)] * 24, [(200, 512), (1, 900), (39, 512)]]
+    "runs",
+    [
+        [(240, 512)],
+        [(120, 512), (120, 1024)],
+        [(9, 512), (1, 1536)] * 24,
+        [(200, 512), (1, 900), (39, 512)],
+        [(9, 512), (1, 0)] * 24,  # two frames at one time
+        [(200, 512), (1, 10_000_000), (39, 512)],  # one stands for ten minutes
+    ],
 )
 def test_frames_that_last_unequally_are_those_counted(tmp_path, runs):
     path = tmp_path / "numbers.mp4"
@@ -149,6 +158,21 @@ def test_frames_that_last_unequally_are_those_counted(tmp_path, runs):
     for index in (100, 50, 119, 150, 149, 239, 0, 238, 201, 1, 237, 236):
         assert number_of(frames.read(index)) == index
         assert number_of(VideoFile(path).read(index)) == index
+
+
+def test_frames_cut_off_at_the_beginning_are_not_counted(tmp_path):
+    path = tmp_path / "numbers.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 30, (320, 240))
+    for number in range(240):
+        writer.write(bits(number))
+    writer.release()
+    with_durations(path, [(120, 512), (120, 1024)], trimmed=10 * 512)
+    frames = VideoFile(path, cache_bytes=1)
+    shown = [number_of(frame) for frame in map(frames.read, range(len(frames)))]
+    assert len(shown) >= 229 and shown == sorted(set(shown))
+    for index in (149, 50, 200, 228, 0, 180):
+        assert number_of(VideoFile(path).read(index)) == shown[index]
+        assert number_of(frames.reopened().read(index)) == shown[index]
 
 
 def test_something_that_is_no_video(tmp_path):

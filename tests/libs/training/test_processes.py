@@ -115,6 +115,10 @@ def test_processes_that_would_share_a_gpu_are_refused(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UserError, match="4 processes cannot train on 2 GPUs"):
         Processes.start(torch.device("cuda", 1))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(UserError, match="leave the number out"):
+        Processes.start(torch.device("cuda", 0))
     with pytest.raises(UserError, match="--device cpu"):
         Processes.start(torch.device("mps"))
 
