@@ -230,6 +230,7 @@ class VideoFile(FrameSource):
         times = self._times
         elapsed = times[min(index, len(times) - 1)] - times[0]
         aim = int(elapsed / 1000 * self._rate) - 1  # the number that OpenCV takes for that time
+        back = 32
         while aim > 0:
             self._capture.set(cv2.CAP_PROP_POS_FRAMES, aim)
             if self._capture.grab():
@@ -239,7 +240,7 @@ class VideoFile(FrameSource):
                 if reached < index and np.count_nonzero(off < off[reached] + 0.5) == 1:
                     self._position = reached + 1
                     return
-            aim -= 32
+            aim, back = aim - back, 2 * back
         self._from_start()
 
     def _decode(self, index: int) -> np.ndarray | None:
