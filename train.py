@@ -16,10 +16,8 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-
 from dataset_torch.errors import UserError
-from libs.device import device_of_process, set_threads, trains_on_mps
+from libs.device import check_training, device_of_process, set_threads
 from libs.training.board import Board
 from libs.training.data import KINDS, open_set, validation_clips
 from libs.training.engine import Engine, recipe_in_words
@@ -89,10 +87,7 @@ def train(options: argparse.Namespace) -> None:
     """Run or resume."""
     set_threads(options.threads)
     device = device_of_process(options.device)
-    if device.type == "mps" and not trains_on_mps():
-        raise UserError(
-            f"training on Apple's GPU needs PyTorch 2.13, this is {torch.__version__}; or use --device cpu."
-        )
+    check_training(device)
     recipe = load_recipe(options.recipe, **settings(options.set))
     data = [open_set(specification) for specification in options.data]
     resumes = (options.out / "state.pth").is_file()

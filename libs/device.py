@@ -80,9 +80,13 @@ def device_of_process(name: str = "auto") -> torch.device:
     return device
 
 
-def trains_on_mps() -> bool:
-    """Whether this PyTorch has the gradients that training needs on Apple's GPU (of `grid_sample`: since 2.13)."""
-    return tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) >= (2, 13)
+def check_training(device: torch.device) -> None:
+    """Raise `UserError` where this PyTorch lacks gradients that training needs (`grid_sample` on MPS before 2.13)."""
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if device.type == "mps" and version < (2, 13):
+        raise UserError(
+            f"training on Apple's GPU needs PyTorch 2.13, this is {torch.__version__}; or use --device cpu."
+        )
 
 
 def keep_float32_exact(device: torch.device) -> None:

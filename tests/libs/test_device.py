@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from libs import device
 from libs.device import (
     Precision,
     autocast,
+    check_training,
     choose_device,
     computes_bfloat16,
     device_of_process,
@@ -144,3 +146,13 @@ print(kept, faults_of(10))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     kept, faults = done.stdout.split()
     assert kept == "False" or int(faults) < 3000  # 10 times 12 MB are 29,300 pages
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"), [("2.9.1", False), ("2.12.0+cpu", False), ("2.13.0", True), ("3.0", True)]
+)
+def test_training_needs_a_pytorch_that_has_its_gradients(monkeypatch, version, fits) -> None:
+    monkeypatch.setattr(torch, "__version__", version)
+    check_training(torch.device("cpu"))
+    with contextlib.nullcontext() if fits else pytest.raises(UserError, match="2.13"):
+        check_training(torch.device("mps"))
