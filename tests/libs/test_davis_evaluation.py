@@ -90,7 +90,14 @@ def test_a_killed_run_goes_on_to_the_same_tables(
     assert tables(run) == tables(straight)
 
 
-@pytest.mark.parametrize("lost", ["samples/alpha-001.npz", "progress/samples/alpha-001.json", "sessions/*.pt"])
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "samples/alpha-001.npz",
+        pytest.param("progress/samples/alpha-001.json", marks=pytest.mark.slow),
+        pytest.param("sessions/*.pt", marks=pytest.mark.slow),
+    ],
+)
 def test_a_sample_that_lost_a_file_is_played_from_its_first_round(
     straight: Path, data: Path, tmp_path: Path, lost: str
 ) -> None:
@@ -104,7 +111,9 @@ def test_a_sample_that_lost_a_file_is_played_from_its_first_round(
     assert tables(run) == tables(straight)
 
 
-@pytest.mark.parametrize("lost", ["samples/alpha-002.npz", "progress/samples/alpha-002.json"])
+@pytest.mark.parametrize(
+    "lost", [pytest.param("samples/alpha-002.npz", marks=pytest.mark.slow), "progress/samples/alpha-002.json"]
+)
 def test_so_is_a_finished_one(straight: Path, data: Path, tmp_path: Path, lost: str) -> None:
     run = tmp_path / "davis" / "run"
     shutil.copytree(straight, run)
@@ -114,6 +123,7 @@ def test_so_is_a_finished_one(straight: Path, data: Path, tmp_path: Path, lost: 
     assert "AGAIN FROM ROUND 1  alpha" in (run / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_round_that_only_the_framework_knew_of_leaves_masks_and_picture_too(data: Path, tmp_path: Path) -> None:
     process = in_process(data, tmp_path, "2", "before-record", ALSO="save_masks pictures")
     process.communicate(timeout=300)

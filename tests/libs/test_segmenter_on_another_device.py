@@ -10,7 +10,7 @@ import torch
 
 from libs import checkpoints
 from libs.baselines.label_propagation import LabelPropagation
-from libs.segmenter import Segmenter
+from libs.segmenter import Segmenter, SegmenterOptions
 from networks.inference import prepare_for_inference
 from networks.interface import GuidedNetwork
 from networks.network import GISNet
@@ -34,7 +34,7 @@ def labels() -> GuidedNetwork:
 
 def two_rounds(network: GuidedNetwork) -> tuple[np.ndarray, np.ndarray]:
     frames, masks = squares_video(height=64, width=96)
-    segmenter = Segmenter(network)
+    segmenter = Segmenter(network, options=SegmenterOptions.for_network(network, short_side=64))
     session = segmenter.open(frames, object_ids=[1, 2])
     for frame in (2, 4):
         segmenter.annotate(session, annotation(frame, masks))

@@ -48,7 +48,8 @@ def test_a_pass_has_the_loss_that_it_has_on_the_cpu(architecture: type[GuidedNet
     assert there == pytest.approx(here, rel=1e-3)
 
 
-def test_a_run_is_saved_validated_and_resumed(tmp_path: Path) -> None:
+def test_a_run_is_saved_validated_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CompactGIS, "preferred_short_side", 64)
     recipe = tiny_recipe(stages=(replace(STAGE, length=(2, 2), rounds=(1,)),), clips_per_step=1)
     clip = square_clip(3, length=3)
     with another_device() as device:
