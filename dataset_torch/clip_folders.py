@@ -13,7 +13,7 @@ from dataset_torch.clip import Clip
 from dataset_torch.clip_sampling import ClipOptions, choose_frames
 from dataset_torch.clips import ClipSource
 from dataset_torch.errors import UserError
-from dataset_torch.frames import IMAGE_SUFFIXES, upright_size
+from dataset_torch.frames import is_picture, upright_size
 from dataset_torch.masks import read_mask
 from dataset_torch.parts import recolour_parts
 from dataset_torch.synthetic.material import LARGEST_PHOTO, Photo, image_pyramid, shrink
@@ -92,15 +92,10 @@ def youtube_clips(
     return _open_videos(found, skipped, options, dataset.root)
 
 
-def _is_picture(path: Path) -> bool:
-    """By its name; hidden files are none (macOS leaves some beside every file that it copies)."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-
-
 def _pair_up(name: str, images: Path, masks: Path, skipped: list[tuple[str, str, int]]) -> LabelledVideo:
     """Frames with their masks by file name; what has no mask is added to `skipped` as (reason, what, how many)."""
-    frames = sorted(p for p in images.glob("*") if _is_picture(p)) if images.is_dir() else []
-    available = {p.stem: p for p in masks.glob("*.png") if _is_picture(p)} if masks.is_dir() else {}
+    frames = sorted(p for p in images.glob("*") if is_picture(p)) if images.is_dir() else []
+    available = {p.stem: p for p in masks.glob("*.png") if is_picture(p)} if masks.is_dir() else {}
     if not frames:
         skipped.append(("video without frames", str(images), 1))
     paired = [(frame, available[frame.stem]) for frame in frames if frame.stem in available]
@@ -139,7 +134,7 @@ class ImageMaskClips(ClipSource):
         for folder in (images, masks):
             if not folder.is_dir():
                 raise UserError(f"{folder} is not a folder.")
-        files = sorted(p for p in images.rglob("*") if _is_picture(p))
+        files = sorted(p for p in images.rglob("*") if is_picture(p))
         if not files:
             raise UserError(f"{images} holds no images.")
         self.pairs: list[tuple[Path, Path]] = []
@@ -188,7 +183,10 @@ def _problem(image: Path, mask: Path) -> tuple[str, str] | None:
 
 
 def _read_pair(image_path: Path, mask_path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """RGB image and mask (void is background, but where there is nothing else) of one size.  Raises `UserError`."""
+    """RGB image uint8 H x W x 3 and mask uint8 H x W (void is background, but where there is nothing else).
+
+    Raises `UserError`.
+    """
     data = np.frombuffer(image_path.read_bytes(), np.uint8) if image_path.is_file() else np.zeros(0, np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None:
@@ -197,9 +195,8 @@ def _read_pair(image_path: Path, mask_path: Path) -> tuple[np.ndarray, np.ndarra
     if mask.shape != image.shape[:2]:
         raise UserError(f"mask {mask_path} is {mask.shape}, its image {image.shape[:2]}: they must have one size.")
     void = mask == 255
-    if void.any() and not mask[~void].any():
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), void.astype(np.uint8)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.where(void, 0, mask).astype(np.uint8)
+    ids = np.where(void, 0, mask) if mask[~void].any() else void
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), ids.astype(np.uint8)
 
 
 def _clip(frames: np.ndarray, masks: np.ndarray, name: str) -> Clip:

@@ -72,9 +72,7 @@ class ImageFolder(FrameSource):
         if files is None:
             if not self.folder.is_dir():
                 raise UserError(f"{self.folder} is not a folder. Give the folder that holds the frames of one video.")
-            files = [
-                p for p in self.folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")
-            ]
+            files = [p for p in self.folder.iterdir() if is_picture(p)]
             files.sort(key=lambda p: natural_key(p.name))
         if not files:
             raise UserError(
@@ -292,6 +290,11 @@ class ArrayFrames(FrameSource):
     def read(self, index: int) -> np.ndarray:
         self.check_index(index)
         return self.array[index]
+
+
+def is_picture(path: Path) -> bool:
+    """By its name; hidden files are none (macOS leaves some beside every file that it copies)."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 def upright_size(path: Path) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from dataset_torch.errors import UserError
-from dataset_torch.frames import ImageFolder
+from dataset_torch.frames import ImageFolder, is_picture
 from dataset_torch.masks import read_mask
 
 _EXCLUDED = Path(__file__).with_name("youtube_ivos_videos.txt")
@@ -48,9 +48,7 @@ class YouTubeVideo:
         self.objects = tuple(sorted(objects, key=lambda o: o.object_id))
         self.image_folder = root / "JPEGImages" / name
         self.mask_folder = root / "Annotations" / name
-        self.frame_names = tuple(
-            sorted(path.stem for path in self.image_folder.glob("*.jpg") if not path.name.startswith("."))
-        )
+        self.frame_names = tuple(sorted(path.stem for path in self.image_folder.glob("*.jpg") if is_picture(path)))
         if not self.frame_names:
             raise UserError(f"video {name}: {self.image_folder} holds no .jpg frames.")
 

@@ -589,7 +589,8 @@ class Segmenter:
     ) -> FrameResult:
         """`query` are the frame's features; `given` is where its masks come from: the frame, its features, its
         foreground (O x 1 x H x W).  It is the one beside, or a farther one where a range begins away from what is
-        annotated."""
+        annotated.
+        """
         outputs: list[tuple[list[int], Propagation]] = []
         groups = []
         neighbour, beside, foreground = given

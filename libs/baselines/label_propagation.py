@@ -90,9 +90,8 @@ class LabelPropagation(GuidedNetwork):
             spread = self._spread(features.key, F.max_pool2d(strokes, 8).flatten(2) > 0.5)
             mask = torch.where(strokes[:, :1] > 0.5, 1.0, torch.where(strokes[:, 1:] > 0.5, 0.0, spread))
         else:
-            pixels = (
-                (image[0].permute(1, 2, 0) * 128 + 127).round().clamp(0, 255).byte().cpu().numpy()
-            )  # H x W x 3, RGB
+            pixels = image[0].permute(1, 2, 0) * 128 + 127  # H x W x 3, RGB
+            pixels = pixels.round().clamp(0, 255).byte().cpu().numpy()
             pixels = np.ascontiguousarray(pixels[:, :, ::-1])
             mask = torch.from_numpy(np.stack([cut_out(pixels, *one) for one in values]))[:, None].to(planes)
         return Interaction(mask_logit=hard_logit(mask), object_feature=F.avg_pool2d(mask, 8))
