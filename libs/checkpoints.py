@@ -122,12 +122,15 @@ def resolve(name_or_path: str | Path, *, folder: Path = FOLDER) -> Path:
 
 
 def load_network(name_or_path: str | Path, *, folder: Path = FOLDER) -> GuidedNetwork:
-    """The network of a checkpoint: on the CPU, float32, in evaluation mode.
+    """The network of a checkpoint: on the CPU, float32, in evaluation mode; `weights_id` is the file's SHA-256.
 
     Raises `UserError` if the file is missing, damaged, no checkpoint, holds code, or does not fit the network exactly
     (missing, surplus or wrong-shaped tensors are named), or has weights that are not finite.
     """
-    return network_from(read_checkpoint(resolve(name_or_path, folder=folder)))
+    path = resolve(name_or_path, folder=folder)
+    network = network_from(read_checkpoint(path))
+    network.weights_id = sha256(path)
+    return network
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

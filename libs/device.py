@@ -20,10 +20,10 @@ class Precision(str, Enum):
     FLOAT16 = "float16"
 
     @classmethod
-    def parse(cls, text: str | Precision) -> Precision:
-        """The precision of that name; `UserError` if there is none."""
+    def parse(cls, text: str | Precision | torch.dtype) -> Precision:
+        """The precision of that name, or that PyTorch names so; `UserError` if there is none."""
         try:
-            return cls(text)
+            return cls(str(text).removeprefix("torch.") if isinstance(text, torch.dtype) else text)
         except ValueError:
             names = ", ".join(p.value for p in cls)
             raise UserError(f"unknown precision {text!r}; choose one of auto, {names}.") from None
@@ -113,7 +113,7 @@ def computes_bfloat16(device: torch.device) -> bool:
         return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
-def autocast(device: torch.device, precision: str | Precision = Precision.FLOAT32) -> AbstractContextManager[object]:
+def autocast(device: torch.device, precision: str | Precision | torch.dtype) -> AbstractContextManager[object]:
     """The context in which a network computes in this precision on this device; nothing at all for float32.
 
     On a CPU bfloat16 pays if the CPU has instructions for it; float16 works but is far slower than float32.

@@ -58,8 +58,7 @@ def load_segmenter(config: Any, *, benchmark: str) -> Segmenter:
         attention.use_flex = config.flex_attention
     if config.compile:
         compile_network(network)
-    identity = checkpoints.sha256(checkpoints.resolve(config.checkpoint))
-    return Segmenter(network, options=options, device=chosen, precision=precision.dtype, network_id=identity)
+    return Segmenter(network, options=options, device=chosen, precision=precision.dtype)
 
 
 def arithmetic(config: Any, segmenter: Segmenter) -> str:

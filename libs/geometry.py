@@ -48,7 +48,7 @@ class Geometry:
 
         `short_side` resizes so that the shorter side has this length (`int` of the longer; spec: evaluation.md,
         YouTube-iVOS); `None` keeps the size.  With `stretch` both sides of the resized frame are rounded to multiples
-        of `multiple` (3 % off at most at 288 pixels), so that the network works on no padding.  Padding goes to the
+        of `multiple` (5 % off at most at 288 pixels), so that the network works on no padding.  Padding goes to the
         next multiple of `multiple`, the smaller half before; `pad_always` pads a size that is a multiple already by a
         whole one more, as the published code does (section 2).
         """
@@ -61,6 +61,12 @@ class Geometry:
             scale = short_side / min(height, width)
             working_height = short_side if height <= width else int(height * scale)
             working_width = short_side if width <= height else int(width * scale)
+        longest = max(working_height, working_width)
+        if longest > MAX_SIDE:
+            raise UserError(
+                f"frames of {width}x{height} pixels at a shorter side of {short_side} are {longest} pixels long; at "
+                f"most {MAX_SIDE} are possible. Choose a smaller working size (--short-side)."
+            )
         if short_side is not None and stretch:
             working_height, working_width = (
                 max(1, round(n / multiple)) * multiple for n in (working_height, working_width)

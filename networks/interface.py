@@ -102,14 +102,15 @@ class GuidedNetwork(nn.Module, abc.ABC):
     wide_layers: ClassVar[bool] = True  # False: convolutions too narrow for the short way of networks/winograd.py
     batch_pixels: ClassVar[int] = 0  # frames are encoded together up to so many pixels; 0: always one by one
     memory_class: ClassVar[type[MemoryEntry]]  # what `memorise` returns; saved sessions are read back with it
+    weights_id: str = ""  # tells these weights from others; set by what read them from a file
 
     @abc.abstractmethod
     def encode_frame(self, image: Tensor) -> FrameFeatures:
         """`image` 1 x 3 x H x W, RGB normalised with `image_mean`/`image_std` -> what depends on this frame alone."""
 
     def encode_frames(self, images: Tensor) -> list[FrameFeatures]:
-        """B x 3 x H x W -> the features of each frame, the same as `encode_frame` gives: one batch where that is faster
-        (see `batch_pixels`), by default one after the other."""
+        """B x 3 x H x W -> the features of each frame, as `encode_frame` gives them but for the last digits: one batch
+        where that is faster (see `batch_pixels`), by default one after the other."""
         return [self.encode_frame(image[None]) for image in images]
 
     @abc.abstractmethod

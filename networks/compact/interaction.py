@@ -16,6 +16,7 @@ from networks.interface import Interaction
 
 AFFINITY_FLOOR = 1e-3  # what "nothing like it was stroked" weighs
 PRIOR_LIMIT = 4.0
+MOST_STROKED = 2048  # cells of stride 8, of 2304 at 288 x 512: more of them, on larger pictures, would cost gigabytes
 
 
 class InteractionBranch(nn.Module):
@@ -83,6 +84,8 @@ class InteractionBranch(nn.Module):
         temperature = temperature_of(self.log_sharpness)
         # Only stroked cells have a say in nearness: a few of the P columns.
         cells = torch.nonzero(stroked.amax((0, 1)) > 0)[:, 0]
+        every = max(1, -(-len(cells) // MOST_STROKED))
+        cells = cells[::every]
         near = affinity(key, key[cells], temperature) * self._nearness(height, width, cells)  # P x K
         with torch.autocast(key.device.type, enabled=False):
             columns = torch.cat(
@@ -94,7 +97,7 @@ class InteractionBranch(nn.Module):
             ).t()
             same = torch.exp(-temperature)  # a position's affinity to one that is the same becomes 1
             wide = transfer(key, key, columns, temperature)[0].t() * same  # (3 O + 1) x P
-            close = (near @ columns[cells, : 2 * count]).t().unflatten(0, (count, 2)) * same
+            close = (near @ columns[cells, : 2 * count]).t().unflatten(0, (count, 2)) * same * every
             likeness = wide[: 2 * count].unflatten(0, (count, 2))
             smooth = wide[2 * count : 3 * count] / (wide[-1:] + 1e-30)  # O x P
             parts = [
@@ -108,6 +111,6 @@ class InteractionBranch(nn.Module):
     def _nearness(self, height: int, width: int, cells: Tensor) -> Tensor:
         """P x K, exp(-(distance / reach)^2) between every position and those of the K cells."""
         place = torch.arange(height * width, device=cells.device)
-        dy = (place // width)[:, None] - (cells // width)[None]
-        dx = (place % width)[:, None] - (cells % width)[None]
+        dy = (place // width).float()[:, None] - (cells // width).float()[None]
+        dx = (place % width).float()[:, None] - (cells % width).float()[None]
         return torch.exp(-torch.exp(-2 * self.log_reach) * (dx**2 + dy**2))

@@ -1,4 +1,4 @@
-"""The compact network: same idea and interface as the published one, at a thirtieth of its size."""
+"""The compact network: same idea and interface as the published one, at a twentieth of its size."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ class CompactGIS(GuidedNetwork):
     negatives_everywhere: ClassVar[bool] = True  # also a background stroke beside the mask is evidence
     wide_layers: ClassVar[bool] = False  # 64 channels: the short way takes 1.3 times as long
     # Four frames of 288 x 512.  On two cores they take 15 to 17 ms each instead of 20 to 23 alone, on one 26 instead of
-    # 31: small layers leave the second core and the calls' own cost to be shared.  The same bits.
+    # 31: small layers leave the second core and the calls' own cost to be shared.  The same bits at this size; at
+    # smaller ones the last digits may differ with the frames that go together.
     batch_pixels: ClassVar[int] = 4 * 288 * 512
     remembers_passed: ClassVar[bool] = True
     memory_class: ClassVar[type[CompactEntry]] = CompactEntry

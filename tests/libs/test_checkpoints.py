@@ -279,8 +279,9 @@ def test_stated_size_is_that_of_the_published_tensors() -> None:
 # ---- looking into a file ---------------------------------------------------------------------------------------------
 
 
-def test_sha256(tmp_path: Path) -> None:
+def test_sha256(tmp_path: Path, saved: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")  # the standard's own example
+    assert load_network(saved).weights_id == sha256(saved)
     assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 

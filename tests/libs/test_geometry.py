@@ -27,6 +27,12 @@ def test_the_shorter_side_decides():
     assert (g.working_height, g.working_width) == (853, 480)
 
 
+def test_a_strip_is_refused_where_it_would_become_a_mile_long():
+    assert Geometry.of(16, 5000, short_side=32, stretch=True).padded_size == (32, 9984)
+    with pytest.raises(UserError, match="5000x16.*--short-side"):
+        Geometry.of(16, 5000, short_side=288, stretch=True)
+
+
 def test_stretching_leaves_nothing_to_pad():
     for size, expected in {
         (240, 432): (288, 512),

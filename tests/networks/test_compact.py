@@ -28,6 +28,7 @@ from networks.compact.matching import (
     FlowRefinement,
     GlobalTransfer,
     LocalTransfer,
+    affinity,
     clamped,
     largest,
     rows,
@@ -135,6 +136,28 @@ def test_a_negative_stroke_alone_does_not_change_the_evidence_for_the_others(net
         negative = network.interact(image, features, told).mask_logit
     assert not torch.allclose(alone, both, atol=1e-4)
     assert torch.allclose(both, negative, atol=1e-4)
+
+
+@torch.no_grad()
+def test_of_very_many_stroked_cells_a_share_stands_for_all(
+    network: CompactGIS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(2)
+    features = network.encode_frame(torch.randn(1, 3, 64, 96))
+    given = torch.zeros(1, 3, 64, 96)
+    given[:, 1] = 1  # all of the 8 x 12 cells
+    all_of_them = network.interaction._similarity(features, given)
+    compared = []
+
+    def counted(query: Tensor, key: Tensor, temperature: Tensor) -> Tensor:
+        compared.append(len(key))
+        return affinity(query, key, temperature)
+
+    monkeypatch.setattr("networks.compact.interaction.affinity", counted)
+    monkeypatch.setattr("networks.compact.interaction.MOST_STROKED", 50)
+    some = network.interaction._similarity(features, given)
+    assert compared == [48]
+    torch.testing.assert_close(some, all_of_them, atol=0.2, rtol=0)
 
 
 def test_in_use_the_annotated_frame_is_looked_at_again(network: CompactGIS) -> None:
