@@ -27,7 +27,7 @@ from torch import Tensor
 from dataset_torch.errors import UserError
 from dataset_torch.frames import FrameSource
 from libs.batch_encoder import BatchEncoder
-from libs.device import bears_another_thread
+from libs.device import autocast, bears_another_thread
 from libs.feature_cache import FeatureCache, Spill
 from libs.geometry import Geometry
 from libs.guidance import INTERACTIVE, PUBLISHED, GuidanceOptions
@@ -147,7 +147,8 @@ class _Plan:
 class Segmenter:
     """A network, the protocol's options, and where to compute; stateless between calls.
 
-    `precision` is a `torch.dtype` for automatic mixed precision, or `None` for float32 throughout.
+    `precision` is a `torch.dtype` for automatic mixed precision, or `None` for float32 throughout.  Sessions are saved
+    with `network_id`, by default that of the network's weights, and opened with the same one only.
     """
 
     def __init__(
@@ -163,7 +164,7 @@ class Segmenter:
         self.options = options or SegmenterOptions.for_network(network)
         self.device = torch.device(device) if device is not None else next(network.parameters()).device
         self.precision = precision
-        self.network_id = network_id or network.architecture
+        self.network_id = network_id or network.weights_id or network.architecture
         network.to(self.device)
         if not self.options.training:
             network.eval()
@@ -216,12 +217,16 @@ class Segmenter:
         if annotation.is_empty:
             self.record_empty_round(session, annotation.frame)
             return None
-        if not session.object_ids:
-            for object_id in sorted(annotation.object_ids - {0}):
-                session.add_object(object_id)
-        with self.computing():
-            result, record, probabilities = self._annotated_frame(session, annotation)
-        state = session.state
+        state, objects_before = session.state, session.object_ids
+        try:
+            if not session.object_ids:
+                for object_id in sorted(annotation.object_ids - {0}):
+                    session.add_object(object_id)
+            with self.computing():
+                result, record, probabilities = self._annotated_frame(session, annotation)
+        except BaseException:
+            state.object_ids = objects_before
+            raise
         for earlier in {m.frame for m in state.memory} - {annotation.frame}:
             # No direction starts from these again, so they need no more than any other frame (see below).
             kept = state.predictions.get(earlier)
@@ -255,7 +260,7 @@ class Segmenter:
         """The frames that `propagate` will visit with the same arguments, in order, for progress displays.
 
         With second opinions some are visited, and yielded, more than once; they are all counted, though one that is not
-        adopted ends them.
+        adopted ends them.  Raises `UserError` as `propagate` does.
         """
         return self._plan(session, direction, first, last).visits
 
@@ -278,7 +283,25 @@ class Segmenter:
         With `second_opinions` a first round over the whole video begins around the annotated frame: some frames to each
         side are segmented, the annotated frame is segmented from those alone, and its strokes correct that mask.  With
         `crossings` the round does the same with the annotated frames that it reaches, and goes on behind them.
+
+        Raises `UserError` at the first frame asked for, with nothing changed: before anything is annotated, for an
+        unknown direction, or for a range that holds no frame.  Raises it, too, when it is asked for more after the
+        session got another annotation or other objects, or was restored: what it would go on with is gone.
         """
+        state, objects, rounds = session.state, session.object_ids, len(session.state.rounds)
+        with contextlib.closing(self._round(session, direction, first, last, start)) as results:
+            for result in results:
+                yield result
+                if session.state is not state or session.object_ids != objects or len(state.rounds) != rounds:
+                    raise UserError(
+                        "the session was annotated, restored, or given other objects while it was propagated. "
+                        "Propagate again; the frames visited before keep their masks."
+                    )
+
+    def _round(
+        self, session: Session, direction: str, first: int | None, last: int | None, start: FrameResult | None
+    ) -> Generator[FrameResult, None, None]:
+        """What `propagate` does."""
         plan = self._plan(session, direction, first, last)
         session.features.plan(plan.visits)
 
@@ -302,27 +325,46 @@ class Segmenter:
             while plan.opinions and session.state.opinions < self.options.second_opinions:
                 yield from self._second_opinion(session, plan, encoder)
             memory = list(session.state.memory)  # annotated frames that are judged again are replaced in here
-            for side, legs in plan.sides:
-                foreground = None if start is None else start.probabilities[1:, None].to(self.device)
-                for leg in legs:
-                    trail = self._trail()
-                    foreground = yield from self._walk(session, leg, side, memory, encoder, trail, foreground)
-                    if leg.crossed is not None:
-                        beside = leg.frames[-1] if leg.frames else leg.start
-                        with self.computing():
-                            result = self._judged_again(session, leg.crossed, [(beside, foreground)], memory, [trail])
-                        foreground = result.probabilities[1:, None]
-                        yield result
-            # Only now: if the caller stops before, the next call starts from the same memory as this one did.
-            session.state.memory = memory
+            left = sum(len(leg.visits) for _, legs in plan.sides for leg in legs)
+            for result in self._both_sides(session, plan, encoder, memory, start):
+                left -= 1
+                if not left:
+                    # Only now: if the caller stops before, the next call starts from the same memory as this one did.
+                    session.state.memory = memory
+                yield result
 
     # ---- the way of a round --------------------------------------------------------------------------------------
+
+    def _both_sides(
+        self,
+        session: Session,
+        plan: _Plan,
+        encoder: BatchEncoder,
+        memory: list[MemoryRecord],
+        start: FrameResult | None,
+    ) -> Iterator[FrameResult]:
+        """Along every leg; annotated frames that are crossed are replaced in `memory`."""
+        for side, legs in plan.sides:
+            foreground = None if start is None else start.probabilities[1:, None].to(self.device)
+            for leg in legs:
+                trail = self._trail()
+                foreground = yield from self._walk(session, leg, side, memory, encoder, trail, foreground)
+                if leg.crossed is not None:
+                    beside = leg.frames[-1] if leg.frames else leg.start
+                    with self.computing():
+                        result = self._judged_again(session, leg.crossed, [(beside, foreground)], memory, [trail])
+                    foreground = result.probabilities[1:, None]
+                    yield result
 
     def _plan(self, session: Session, direction: str, first: int | None, last: int | None) -> _Plan:
         annotated, state, options = session.annotated_frames, session.state, self.options
         if not annotated or not state.memory:
             raise UserError("nothing is annotated yet: scribble on a frame before propagating.")
         now, count = annotated[-1], len(session.frames)
+        if direction not in ("both", "backward", "forward"):
+            raise UserError(f"there is no direction {direction!r}; choose both, backward or forward.")
+        if max(0, first or 0) > min(count - 1, count - 1 if last is None else last):
+            raise UserError(f"there is no frame from {first} to {last}: the video has frames 0 to {count - 1}.")
 
         def within(frame: int) -> bool:
             return (first is None or frame >= first) and (last is None or frame <= last)
@@ -518,7 +560,7 @@ class Segmenter:
             opinions.append(aggregate(_merge(outputs, foreground).foreground))
         opinion = geometry.crop(torch.stack(opinions).mean(0)).argmax(dim=0).cpu().numpy()  # h x w
         opinion = np.array([0, *ids], np.uint8)[opinion]
-        given = [r.annotation for r in session.state.rounds if r.annotation.frame == frame]
+        given = session.given(frame)
         planes = torch.from_numpy(geometry.pad(self._stroke_planes(session, given, opinion, ids))).to(self.device)
         interaction = self.network.interact(self.image(session, frame), features, planes)  # planes O x 3 x H x W
         # In a first round the opinion is the frame's own; later it comes from other frames that were annotated.
@@ -550,7 +592,7 @@ class Segmenter:
         as `_earlier_mask` gives them."""
         if annotation.mask is not None and not annotation.scribbles and not annotation.clicks:
             return mask_core_planes(previous, session.object_ids)
-        earlier = [r.annotation for r in session.state.rounds if r.annotation.frame == annotation.frame]
+        earlier = session.given(annotation.frame)
         return self._stroke_planes(session, [*earlier, annotation], previous, known)
 
     def _earlier_mask(self, session: Session, annotation: FrameAnnotation) -> tuple[np.ndarray | None, Sequence[int]]:
@@ -667,8 +709,7 @@ class Segmenter:
         with contextlib.ExitStack() as stack:
             if not self.options.training:
                 stack.enter_context(torch.inference_mode())
-            if self.precision is not None and self.precision != torch.float32:
-                stack.enter_context(torch.autocast(self.device.type, dtype=self.precision))
+            stack.enter_context(autocast(self.device, self.precision or torch.float32))
             yield
 
     def _check(self, session: Session, annotation: FrameAnnotation) -> None:

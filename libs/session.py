@@ -19,7 +19,7 @@ from dataset_torch.frames import FrameSource
 from libs.feature_cache import FeatureCache
 from libs.geometry import Geometry
 from libs.guidance import INTERACTIVE, PUBLISHED, GuidanceOptions, recommend
-from libs.interactions import MAX_OBJECT_ID, Click, FrameAnnotation, Scribble
+from libs.interactions import MAX_OBJECT_ID, Click, FrameAnnotation, Scribble, whole_number
 from libs.storage import Prediction
 from networks.interface import MemoryEntry
 
@@ -56,6 +56,7 @@ class SessionState:
     base_predictions: dict[int, Prediction] = field(default_factory=dict)  # as they were before the latest round
     scores: dict[int, float] = field(default_factory=dict)
     opinions: int = 0  # how often the latest annotated frame was judged again by what its surroundings make of it
+    removed: dict[int, int] = field(default_factory=dict)  # object id -> how many rounds there were when it went
 
     def copy(self) -> SessionState:
         """A shallow copy: costs a few pointers a frame, and neither side sees the other's changes."""
@@ -67,6 +68,7 @@ class SessionState:
             dict(self.base_predictions),
             dict(self.scores),
             self.opinions,
+            dict(self.removed),
         )
 
 
@@ -114,6 +116,7 @@ class Session:
 
     def add_object(self, object_id: int) -> None:
         """Add an object at any time; it is absent (probability 0) wherever something is predicted already."""
+        object_id = whole_number(object_id, "an object id")
         if not 1 <= object_id <= MAX_OBJECT_ID:
             raise UserError(
                 f"object id {object_id} is not possible: ids are 1 to {MAX_OBJECT_ID} (0 is the background)."
@@ -123,12 +126,17 @@ class Session:
         self.state.object_ids = (*self.object_ids, object_id)
 
     def remove_object(self, object_id: int) -> None:
-        """Remove an object; its pixels become background, and the memory forgets it."""
+        """Remove an object; its pixels become background, and the memory forgets it.
+
+        Its strokes still say of the others that they are not there, until an object of the same id is added, which
+        starts from nothing.
+        """
         if object_id not in self.object_ids:
             raise UserError(f"there is no object {object_id}; the objects are {list(self.object_ids)}.")
         keep = tuple(i for i in self.object_ids if i != object_id)
         state = self.state
         state.object_ids = keep
+        state.removed[object_id] = len(state.rounds)
         memory = []
         for record in state.memory:
             rows = [row for row, i in enumerate(record.object_ids) if i in keep]
@@ -136,7 +144,7 @@ class Session:
                 ids = tuple(record.object_ids[row] for row in rows)
                 memory.append(MemoryRecord(record.frame, ids, record.entry.select_objects(rows)))
         state.memory = memory
-        # Adding the same id again starts from nothing: no prediction knows it any more.
+        # No prediction knows the id any more, should it be added again.
         for table in (state.predictions, state.base_predictions):
             for frame, prediction in table.items():
                 if object_id in prediction.object_ids:
@@ -153,6 +161,16 @@ class Session:
     def annotated_frames(self) -> list[int]:
         """Annotated frames in the order of annotation; a frame annotated twice is there twice."""
         return [r.annotation.frame for r in self.state.rounds if not r.empty]
+
+    def given(self, frame: int) -> list[FrameAnnotation]:
+        """All that was given on a frame, in order of rounds; without the strokes of objects that were removed, where
+        another object has the id now."""
+        found = []
+        for r in self.state.rounds:
+            if r.annotation.frame == frame:
+                gone = {i for i in self.object_ids if r.number <= self.state.removed.get(i, 0)}
+                found.append(r.annotation.without(gone) if gone else r.annotation)
+        return found
 
     @property
     def scores(self) -> np.ndarray:
@@ -214,8 +232,8 @@ class Session:
     ) -> list[int] | None:
         """The frames to look at next, best first (see `libs.guidance`); `None` for `wo_RS`.
 
-        Without `options`: the segmenter's rule for RS1 and RS4 (`SegmenterOptions.guidance`); with a `count`, frames
-        that were annotated already come last, which is what a person wants.
+        Without `options`: the segmenter's rule for RS1 and RS4 (`SegmenterOptions.guidance`); with a `count`, at most
+        so many, and frames that were annotated already only where there is no other, which is what a person wants.
         """
         options = options or (self.guidance if count is None else INTERACTIVE)
         return recommend(policy, self.scores, count=count, options=options, annotated_frames=set(self.annotated_frames))
@@ -254,16 +272,18 @@ class Session:
             "packed": [{"object_ids": list(p.object_ids), "size": list(p.size), "format": p.format} for p in packed],
             "scores": {f: s.hex() for f, s in state.scores.items()},
             "opinions": state.opinions,
+            "removed": state.removed,
         }
         content = {
             "header": json.dumps(header),
             "packed": [torch.frombuffer(bytearray(p.data), dtype=torch.uint8) for p in packed],
             "masks": {
-                i: torch.from_numpy(r.annotation.mask)
+                i: torch.from_numpy(r.annotation.mask.copy())  # PyTorch takes no array that is read-only
                 for i, r in enumerate(state.rounds)
                 if r.annotation.mask is not None
             },
-            "memory": [{name: t.detach().cpu() for name, t in m.entry.tensors().items()} for m in state.memory],
+            # Cloned, for an entry may be a view of a batch of frames, and the whole batch would be written.
+            "memory": [{name: t.detach().cpu().clone() for name, t in m.entry.tensors().items()} for m in state.memory],
         }
         return write_atomic(path, lambda file: torch.save(content, file))
 
@@ -298,7 +318,8 @@ class Session:
             predictions={int(f): packed[i] for f, i in header["predictions"].items()},
             base_predictions={int(f): packed[i] for f, i in header["base_predictions"].items()},
             scores={int(f): float.fromhex(s) for f, s in header["scores"].items()},
-            opinions=header.get("opinions", 0),  # files of earlier versions lack it
+            opinions=header.get("opinions", 0),  # files of earlier versions lack this and the next
+            removed={int(i): count for i, count in header.get("removed", {}).items()},
         )
 
 

@@ -274,6 +274,7 @@ class Workspace:
             "variants": list(variants),
             "scores": {frame: score.hex() for frame, score in state.scores.items()},
             "opinions": state.opinions,
+            "removed": state.removed,
         }
 
     def _state_from_json(self, data: dict[str, Any]) -> SessionState:
@@ -289,7 +290,8 @@ class Workspace:
             predictions=table(data["predictions"]),
             base_predictions=table(data["base_predictions"]),
             scores={int(f): float.fromhex(s) for f, s in data["scores"].items()},
-            opinions=data.get("opinions", 0),  # files of earlier versions lack it
+            opinions=data.get("opinions", 0),  # files of earlier versions lack this and the next
+            removed={int(i): count for i, count in data.get("removed", {}).items()},
         )
 
     # Memory entries and masks are shared by states and known by their identity, so each is made once.

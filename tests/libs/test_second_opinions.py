@@ -97,6 +97,21 @@ def test_the_opinion_reads_the_frames_just_passed_and_not_the_frame_itself() -> 
     assert segmenter.network.entries == [1, 1, 1, 1, 2, 2, 1]
 
 
+def test_taking_just_the_frames_announced_leaves_what_taking_all_does() -> None:
+    segmenter = make(crossings=1)
+    frames, masks = squares_video(num_frames=10)
+    session = segmenter.open(frames)
+    segmenter.annotate(session, annotation(2, masks))
+    visits(segmenter, session)
+    segmenter.annotate(session, annotation(7, masks))
+    before = list(session.state.memory)
+    walk = segmenter.propagate(session)
+    for _ in segmenter.frames_to_visit(session):  # as many, and no more
+        next(walk)
+    walk.close()
+    assert session.state.memory[0] is not before[0], "the crossed frame was judged again"
+
+
 def test_so_does_a_crossing() -> None:
     segmenter = make(crossings=1)
     frames, masks = squares_video(num_frames=10)

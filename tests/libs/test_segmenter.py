@@ -250,6 +250,119 @@ def test_a_removed_object_becomes_background_and_its_id_can_come_again(segmenter
         session.remove_object(9)
 
 
+def test_strokes_of_a_removed_object_are_not_those_of_another_of_its_id(segmenter, tmp_path):
+    frames, masks = squares_video()
+    session = segmenter.open(frames)
+    play(segmenter, session, annotation(0, masks))
+    session.remove_object(2)
+    assert {s.object_id for a in session.given(0) for s in a.scribbles} == {1, 2}  # says where the other is not
+    session.add_object(2)
+    assert {s.object_id for a in session.given(0) for s in a.scribbles} == {1}
+    session.save(tmp_path / "s.gis")
+    play(segmenter, session, annotation(0, masks, ids=[2]))
+    assert [{s.object_id for s in a.scribbles} for a in session.given(0)] == [{1}, {2}]
+    loaded = segmenter.load(tmp_path / "s.gis", frames)
+    assert {s.object_id for a in loaded.given(0) for s in a.scribbles} == {1}
+
+
+def _annotated_elsewhere(segmenter, session, masks):
+    segmenter.annotate(session, annotation(5, masks))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _annotated_elsewhere,
+        lambda segmenter, session, masks: session.add_object(9),
+        lambda segmenter, session, masks: session.remove_object(1),
+        lambda segmenter, session, masks: session.restore(session.snapshot()),
+    ],
+)
+def test_a_propagation_does_not_go_on_in_a_session_that_changed(segmenter, tmp_path, change):
+    frames, masks = squares_video()
+    session = segmenter.open(frames)
+    segmenter.annotate(session, annotation(2, masks))
+    results = segmenter.propagate(session)
+    next(results)
+    change(segmenter, session, masks)
+    memory = list(session.state.memory)
+    with pytest.raises(UserError, match="Propagate again"):
+        next(results)
+    assert session.state.memory == memory
+    session.save(tmp_path / "s.gis")
+    np.testing.assert_array_equal(segmenter.load(tmp_path / "s.gis", frames).masks(), session.masks())
+
+
+def test_a_failed_first_annotation_leaves_no_objects(segmenter):
+    frames, masks = squares_video()
+    session = segmenter.open(frames)
+    with pytest.raises(UserError, match="255"):
+        segmenter.annotate(session, FrameAnnotation(0, mask=np.where(masks[0] == 0, 255, masks[0]).astype(np.uint8)))
+    assert session.object_ids == ()
+    play(segmenter, session, annotation(0, masks, ids=[2]))
+    assert session.object_ids == (2,)
+
+
+@pytest.mark.parametrize("where", [{"direction": "forwards"}, {"first": 4, "last": 3}, {"first": 100}, {"last": -1}])
+def test_a_way_that_leads_nowhere_is_refused(segmenter, where):
+    frames, masks = squares_video()
+    session = segmenter.open(frames)
+    segmenter.annotate(session, annotation(2, masks))
+    with pytest.raises(UserError, match="there is no"):
+        segmenter.frames_to_visit(session, **where)
+    with pytest.raises(UserError, match="there is no"):
+        next(segmenter.propagate(session, **where))
+
+
+def test_numbers_of_numpy_are_saved(segmenter, tmp_path):
+    frames, masks = squares_video()
+    session = segmenter.open(frames)
+    ids = np.unique(masks[0])[1:]
+    scribbles = tuple(Scribble(i, stroke(int(i), masks[2]).points) for i in ids)
+    click = Click(ids[0], np.float32(0.5), np.float32(0.5))
+    segmenter.annotate(session, FrameAnnotation(np.int64(2), scribbles, (click,)))
+    session.save(tmp_path / "s.gis")
+    loaded = segmenter.load(tmp_path / "s.gis", frames)
+    assert loaded.rounds == session.rounds and hash(loaded.rounds[0]) == hash(session.rounds[0])
+    with pytest.raises(UserError, match="whole number"):
+        Scribble(1.5, [[0, 0]])
+
+
+def test_a_saved_memory_has_no_more_than_its_own_bytes(segmenter, tmp_path):
+    frames, masks = squares_video()
+    session = segmenter.open(frames)
+    segmenter.annotate(session, annotation(2, masks))
+    size = session.save(tmp_path / "s.gis").stat().st_size
+    record = session.state.memory[0]
+    batch = torch.cat([record.entry.colour, torch.zeros(100_000, 3, 1, 1)])
+    view = replace(record, entry=replace(record.entry, colour=batch[: len(record.object_ids)]))
+    session.state.memory = [view]
+    assert session.save(tmp_path / "s.gis").stat().st_size < size + 1000
+
+
+def test_a_session_opens_with_the_weights_it_was_made_with(segmenter, tmp_path):
+    frames, masks = squares_video()
+    networks = [ColourNetwork(), ColourNetwork()]
+    networks[0].weights_id, networks[1].weights_id = "a", "b"
+    session = Segmenter(networks[0]).open(frames)
+    Segmenter(networks[0]).annotate(session, annotation(2, masks))
+    session.save(tmp_path / "s.gis")
+    assert Segmenter(networks[0]).load(tmp_path / "s.gis", frames).annotated_frames == [2]
+    with pytest.raises(UserError, match="Load the same checkpoint"):
+        Segmenter(networks[1]).load(tmp_path / "s.gis", frames)
+
+
+def test_annotations_are_not_those_of_the_caller_to_change(segmenter):
+    frames, masks = squares_video()
+    points, mask = np.full((2, 2), 0.5), masks[2].copy()
+    given, marked = Scribble(1, points), FrameAnnotation(2, mask=mask)
+    points[:], mask[:] = 0.9, 0
+    assert given == Scribble(1, [[0.5, 0.5], [0.5, 0.5]]) and given != Scribble(2, given.points)
+    assert marked == FrameAnnotation(2, mask=masks[2]) and marked != FrameAnnotation(2)
+    with pytest.raises(ValueError, match="read-only"):
+        given.points[:] = 0
+
+
 def test_an_empty_round_is_recorded_and_changes_nothing(segmenter):
     frames, masks = squares_video()
     session = segmenter.open(frames)
