@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import secrets
 import threading
 import time
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from dataset_torch.errors import UserError
-from dataset_torch.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FrameSource, VideoFile, open_frames
+from dataset_torch.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FrameSource, VideoFile, is_picture, open_frames
 from libs.app.commands import COMMANDS, Payload, run_options
 from libs.app.controller import Controller, Progress
 from libs.app.events import Hub
@@ -409,7 +410,10 @@ class Application:
         return [mark_to_json(m) for a in found for m in (*a.scribbles, *a.clicks)]
 
     def list_folder(self, text: str | None) -> Payload:
-        """The videos and folders below one of the permitted folders; without a path, those folders themselves."""
+        """The videos and folders below one of the permitted folders; without a path, those folders themselves.
+
+        `pictures` is how many frames there are if the folder itself is opened as a video.
+        """
         folders = self.settings.folders
         if not text:
             there = [root for root in folders.roots if root.is_dir()]
@@ -418,11 +422,12 @@ class Application:
         path = folders.allow(text)
         if not path.is_dir():
             raise UserError(f"{text[:200]!r} is not a folder.")
-        entries = []
+        entries, pictures = [], 0
         try:
             for entry in sorted(path.iterdir(), key=lambda p: p.name.lower()):
                 if entry.name.startswith(".") or entry.suffix == ".gis" or not folders.contains(entry):
                     continue
+                pictures += is_picture(entry) and entry.is_file()
                 if not _is_text(entry.name):
                     continue
                 if entry.is_dir():
@@ -432,7 +437,8 @@ class Application:
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}.") from error
         parent = str(path.parent) if folders.contains(path.parent) else None
-        return {"path": str(path), "parent": parent, "several": len(folders.roots) > 1, "entries": entries}
+        several = len(folders.roots) > 1
+        return {"path": str(path), "parent": parent, "several": several, "pictures": pictures, "entries": entries}
 
     def open_from_page(self, text: Any) -> Future[Payload]:
         """`open` for a path that the page named: it, and every frame in it, must be inside the permitted folders."""
@@ -458,13 +464,21 @@ def open_video(path: Path, cache_bytes: int, *, cancelled: Callable[[], bool] = 
 
 
 def _folder_kind(folder: Path) -> str:
-    """`frames` for a folder that begins with pictures, else `folder`."""
+    """`frames` for a folder of pictures, `mixed` if videos or folders lie among them, else `folder`."""
+    pictures = others = False
     try:
-        first = next((p for p in folder.iterdir() if not p.name.startswith(".")), None)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path = Path(entry.name)
+                if path.name.startswith(".") or path.suffix == ".gis":
+                    continue
+                pictures = pictures or is_picture(path)
+                others = others or path.suffix.lower() in VIDEO_SUFFIXES or entry.is_dir()
+                if pictures and others:
+                    return "mixed"
     except OSError:
         return "folder"
-    pictures = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-    return "frames" if first is not None and first.suffix.lower() in pictures else "folder"
+    return "frames" if pictures else "folder"
 
 
 def _is_text(name: str) -> bool:

@@ -137,21 +137,32 @@ class Controller:
         return entry.id
 
     def change_object(self, object_id: int, **changes: object) -> None:
-        """Rename, recolour, lock, hide.  Hiding only changes what is shown, so it is no step of its own."""
+        """Rename, recolour, lock, hide.  Hiding only changes what is shown: it is no step, and no undo touches it."""
         old = self.objects.get(object_id)
         table = self.objects.change(object_id, **changes)
         new = table.get(object_id)
         if new == old:
             return
-        self.objects = table
-        if set(changes) == {"hidden"}:
-            present = self.history.present
-            self.history.steps[self.history.position] = replace(present, objects=table)
-            self.workspace.update_objects(self.history.position, table)
-            self.revision += 1
+        if new.hidden != old.hidden:
+            self._hide(object_id, new.hidden)
+        if replace(new, hidden=old.hidden) == old:
             return
+        self.objects = table
         what = "Rename" if "name" in changes else "Lock" if new.locked and not old.locked else "Change"
         self._commit(f"{'Unlock' if old.locked and not new.locked else what} {new.name}", None)
+
+    def _hide(self, object_id: int, hidden: bool) -> None:
+        """Hide or show an object in every step, so that undo and redo leave it as it is."""
+        tables = {
+            position: step.objects.change(object_id, hidden=hidden)
+            for position, step in enumerate(self.history.steps)
+            if object_id in step.objects.ids
+        }
+        self.workspace.update_objects(tables)
+        for position, table in tables.items():
+            self.history.steps[position] = replace(self.history.steps[position], objects=table)
+        self.objects = self.history.present.objects
+        self.revision += 1
 
     def remove_object(self, object_id: int) -> None:
         """Delete an object with its strokes, masks and memory."""
@@ -184,7 +195,7 @@ class Controller:
         self.objects = table
         present = self.history.present
         self.history.steps[0] = replace(present, objects=table)
-        self.workspace.update_objects(0, table)
+        self.workspace.update_objects({0: table})
         self.revision += 1
 
     def import_mask(self, frame: int, mask: np.ndarray) -> None:
@@ -277,7 +288,7 @@ class Controller:
         """
         if not self.marks and not self.session.annotated_frames:
             raise UserError("draw on the object first: a stroke with the left mouse button, then run.")
-        for frame in self.marked_frames or [None]:
+        for frame in self._frames_to_run() or [None]:
             if frame is not None:
                 score = self.segment_frame(frame)
                 total = len(self._visits(options))
@@ -285,6 +296,11 @@ class Controller:
             if cancelled() or not self._propagate(options, report, cancelled):
                 return False
         return True
+
+    def _frames_to_run(self) -> list[int]:
+        """The marked frames as they were begun, but those where an object is drawn first: background alone is no round
+        to begin with."""
+        return sorted(self.marked_frames, key=lambda frame: all(m.object_id == 0 for m in self.marks[frame]))
 
     def _visits(self, options: RunOptions) -> list[int]:
         return list(self.segmenter.frames_to_visit(self.session, **vars(options)))

@@ -22,6 +22,9 @@ Sink = FolderSink | ZipSink
 Tick = Callable[[int, int], None]  # frames done, frames in all; may raise to stop
 
 
+UNSEGMENTED = "unsegmented.json"  # in a zip of masks: names of the frames whose mask is empty because there is none
+
+
 @dataclass(frozen=True)
 class ExportOptions:
     """How things look in an export."""
@@ -39,14 +42,26 @@ def frame_names(controller: Controller) -> list[str]:
     return [f"{index:05d}" for index in range(len(frames))]
 
 
+def is_segmented(controller: Controller, frame: int) -> bool:
+    """Whether there is a mask of this frame, be it an empty one."""
+    return frame in controller.session.state.predictions
+
+
 def export_masks(controller: Controller, sink: Sink, options: ExportOptions, tick: Tick) -> None:
-    """Palette PNGs in DAVIS layout, `Annotations/480p/<video>/<frame>.png`, and the objects' names."""
+    """Palette PNGs in DAVIS layout, `Annotations/480p/<video>/<frame>.png`, and the objects' names.
+
+    A frame that was not segmented has an empty mask, as the layout wants one of every frame; `unsegmented.json` names
+    those frames, if there are any, so that importing the masks does not take them for segmented.
+    """
     names = frame_names(controller)
     folder = f"Annotations/480p/{controller.frames.name}"
     for index, name in enumerate(names):
         sink.write(f"{folder}/{name}.png", encode_mask(controller.mask(index), DAVIS_PALETTE))
         tick(index + 1, len(names))
     sink.write("objects.json", json.dumps({str(e.id): e.name for e in controller.objects.entries}, indent=1))
+    missing = [name for index, name in enumerate(names) if not is_segmented(controller, index)]
+    if missing:
+        sink.write(UNSEGMENTED, json.dumps(missing, indent=1))
 
 
 def export_overlay(controller: Controller, sink: Sink, options: ExportOptions, tick: Tick) -> None:
@@ -108,7 +123,8 @@ def export_coco(controller: Controller, sink: Sink, options: ExportOptions, tick
     images, annotations = [], []
     for index, name in enumerate(names):
         size = {"width": frames.width, "height": frames.height}
-        images.append({"id": index + 1, "file_name": name + suffix, "video_id": 1, "frame_id": index, **size})
+        image = {"id": index + 1, "file_name": name + suffix, "video_id": 1, "frame_id": index, **size}
+        images.append(image if is_segmented(controller, index) else {**image, "segmented": False})
         mask = controller.mask(index)
         for entry in controller.objects.entries:
             inside = mask == entry.id

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, UploadFile
 from fastapi.responses import FileResponse, JSONResponse, Response
@@ -26,7 +27,7 @@ from libs.app.sinks import FolderSink, ZipSink
 
 
 class Stopped(UserError):
-    """The user cancelled an export."""
+    """The user cancelled an export or an import."""
 
 
 def add_transfer_routes(server: FastAPI, application: Application, wait: Callable[[Any], Awaitable[Any]]) -> None:
@@ -40,17 +41,24 @@ def add_transfer_routes(server: FastAPI, application: Application, wait: Callabl
         return await wait(application.edit(payload, lambda controller: controller.import_mask(frame, mask)))
 
     @server.post("/api/upload/masks")
-    async def upload_masks(request: Request, session: str, revision: int, file: UploadFile) -> Any:
+    async def upload_masks(request: Request, session: str, file: UploadFile, revision: int | None = None) -> Any:
         application.refuse_in_study("no mask can be imported")
         path = await run_in_threadpool(_kept, file, Path(tempfile.gettempdir()))
 
         def work(job: Job, controller: Controller) -> Payload:
+            def tick(done: int, total: int) -> None:
+                _report(application, job, done, total)
+                if job.cancel.is_set():
+                    raise Stopped("the import was cancelled; nothing was changed.")
+
             try:
-                return {"masks": import_file(controller, path)}
+                return {"masks": import_file(controller, path, tick)}
             finally:
                 path.unlink(missing_ok=True)
 
         try:
+            if revision is None:  # the upload may have taken minutes: what was drawn meanwhile is not in its way
+                revision = application.opened().controller.revision
             return await wait(application.start("The import", {"session": session, "revision": revision}, work))
         except UserError:
             path.unlink(missing_ok=True)
@@ -95,17 +103,21 @@ def start_export(application: Application, payload: Payload) -> Any:
         sink = ZipSink(folder / f"{name}.zip") if form == "zip" else FolderSink(_free(folder, name))
 
         def tick(done: int, total: int) -> None:
-            job.done, job.total = done, total
-            application.hub.publish("progress", job=job.describe())
+            _report(application, job, done, total)
             if job.cancel.is_set() and done < total:
                 raise Stopped("the export was cancelled; nothing was written.")
 
         with sink:
             EXPORTS[kind](controller, sink, options, tick)
         found = {"path": str(sink.path)}
-        return {**found, "download": f"/api/exports/{sink.path.name}"} if form == "zip" else found
+        return {**found, "download": f"/api/exports/{quote(sink.path.name, safe='')}"} if form == "zip" else found
 
     return application.start("The export", payload, work)
+
+
+def _report(application: Application, job: Job, done: int, total: int) -> None:
+    job.done, job.total = done, total
+    application.hub.publish("progress", job=job.describe())
 
 
 def _options(payload: Payload) -> ExportOptions:

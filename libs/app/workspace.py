@@ -154,11 +154,12 @@ class Workspace:
         with self.database.transaction():
             self._write_position(position, self._rows)
 
-    def update_objects(self, position: int, objects: ObjectTable) -> None:
-        """Overwrite the present step's table of objects (a change of display, which is no step of its own)."""
+    def update_objects(self, tables: dict[int, ObjectTable]) -> None:
+        """Overwrite the table of objects of these positions (a change of display, which is no step of its own)."""
         with self.database.transaction() as connection:
-            connection.execute(
-                "UPDATE step SET objects = ? WHERE id = ?", (json.dumps(objects.to_json()), self._rows[position][0])
+            connection.executemany(
+                "UPDATE step SET objects = ? WHERE id = ?",
+                [(json.dumps(table.to_json()), self._rows[position][0]) for position, table in tables.items()],
             )
 
     def record_frame(self, frame: int, prediction: Prediction, score: float) -> StoredPrediction:

@@ -15,11 +15,11 @@ async function answer(response) {
   return content;
 }
 
-async function reach(address, options) {
+export async function reach(address, options) {
   try {
     return await fetch(address, options);
   } catch {
-    throw new ServerError("The server does not answer. Is it still running? Your work up to here is saved.", 0);
+    throw new ServerError("The server does not answer. Is it still running? Everything that it has received is saved.", 0);
   }
 }
 
@@ -51,10 +51,27 @@ export async function getMask(frame, height, kind = "masks") {
   return { width, height: rows, ids: new Uint8Array(data, 8) };
 }
 
-// `handler` gets every event; `lost` is called when the connection breaks (it comes back by itself), `found` when it is back.
-export function listen(handler, lost, found) {
-  const source = new EventSource("/api/events");
-  source.onmessage = (message) => handler(JSON.parse(message.data));
-  source.onopen = found;
-  source.onerror = lost;
+// `handler` gets every event; `lost` is called when the connection breaks (it comes back by itself), `found` when it is
+// there or back, `refused` when the server does not let this page in any more: the browser gives up then.  A browser
+// has six connections to a server for all its tabs together: a tab that nobody sees gives its own back, unless
+// `needed()`.  Returns a function to be called when `needed()` may have changed.
+export function listen(handler, { lost, found, refused, needed }) {
+  let source = null;
+  const open = () => {
+    source = new EventSource("/api/events");
+    source.onmessage = (message) => handler(JSON.parse(message.data));
+    source.onopen = found;
+    source.onerror = () => (source.readyState === EventSource.CLOSED ? refused() : lost());
+  };
+  const follow = () => {
+    if (!document.hidden || needed()) {
+      if (!source) open();
+    } else if (source) {
+      source.close();
+      source = null;
+    }
+  };
+  document.addEventListener("visibilitychange", follow);
+  follow();
+  return follow;
 }

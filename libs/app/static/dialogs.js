@@ -4,9 +4,16 @@ import * as api from "./api.js";
 import { colourOf } from "./colours.js";
 import { HELP } from "./help.js";
 import { importMask } from "./objects.js";
-import { command, enqueue, store, subscribe, tell, ticket } from "./store.js";
+import { apart, command, raise, store, subscribe, tell } from "./store.js";
 
 const element = (id) => document.getElementById(id);
+
+function show(id) {
+  element(id).showModal();
+  raise();
+}
+
+for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("close", raise);
 
 // ---- files
 
@@ -25,12 +32,16 @@ async function browse(box, path) {
   if (listing.parent || (listing.path && listing.several)) {
     list.append(entry("↑ one folder up", "", () => browse(box, listing.parent)));
   }
+  if (listing.pictures) {
+    const words = listing.pictures === 1 ? "the picture in this folder" : `the ${listing.pictures} pictures in this folder`;
+    list.append(entry(words, "frames: open", () => openPath(listing.path)));
+  }
   for (const { name, path: target, kind } of listing.entries) {
-    const what = { folder: "folder", frames: "frames: open", video: "video: open" }[kind];
-    const isFolder = kind === "folder";
+    const what = { folder: "folder", mixed: "pictures and more: look", frames: "frames: open", video: "video: open" }[kind];
+    const isFolder = kind === "folder" || kind === "mixed";
     list.append(entry((isFolder ? "▸ " : "") + name, what, () => (isFolder ? browse(box, target) : openPath(target))));
   }
-  if (!listing.entries.length) {
+  if (!listing.entries.length && !listing.pictures) {
     const note = document.createElement("li");
     note.className = "quiet note";
     note.textContent = "No other videos here. Start the server with --folders to offer more.";
@@ -62,25 +73,31 @@ function entry(text, kind, action) {
 }
 
 async function openPath(path) {
-  const answer = await enqueue(() => api.post("/api/open", { path }));
+  const answer = await apart(() => api.post("/api/open", { path }), "Opening the video");
   if (answer) element("open-dialog").close();
 }
 
 async function uploadVideo(file) {
-  const answer = await enqueue(() => api.upload("/api/upload/video", {}, file, store.state.upload_bytes));
+  const answer = await apart(() => api.upload("/api/upload/video", {}, file, store.state.upload_bytes), `Uploading ${file.name}`);
   if (answer) element("open-dialog").close();
 }
 
 element("open").onclick = () => {
   browse(element("open-files"), null);
-  element("open-dialog").showModal();
+  show("open-dialog");
 };
+
+// Without a revision: what is drawn during the upload is not in its way.
+async function importMasks(file) {
+  const { session, upload_bytes: limit } = store.state;
+  const answer = await apart(() => api.upload("/api/upload/masks", { session }, file, limit), `Uploading ${file.name}`);
+  if (answer) element("open-dialog").close();
+}
 
 const masks = element("import-masks");
 masks.onchange = async () => {
-  if (masks.files[0]) await enqueue(() => api.upload("/api/upload/masks", ticket(), masks.files[0], store.state.upload_bytes));
+  if (masks.files[0]) await importMasks(masks.files[0]);
   masks.value = "";
-  element("open-dialog").close();
 };
 
 // ---- dropping files
@@ -97,11 +114,20 @@ addEventListener("dragleave", (event) => {
 addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dropping");
+  const [item] = event.dataTransfer.items;
   const [file] = event.dataTransfer.files;
-  if (!file) return;
-  if (file.name.toLowerCase().endsWith(".png") && store.state.video) importMask(file);
-  else uploadVideo(file);
+  if (item?.webkitGetAsEntry?.()?.isDirectory) {
+    tell("a folder cannot be dropped. Put it where the server can read it (--folders), and choose it with Open; or drop a video file.");
+  } else if (file) take(file);
 });
+
+function take(file) {
+  const [, suffix] = file.name.toLowerCase().match(/\.(png|zip|json)$/) ?? [];
+  if (!suffix) uploadVideo(file);
+  else if (!store.state.video) tell("masks belong to a video. Open it first, then drop them again.");
+  else if (suffix === "png") importMask(file);
+  else importMasks(file);
+}
 
 // ---- export
 
@@ -133,8 +159,12 @@ element("export-kinds").replaceChildren(
 
 export function openExport() {
   if (!store.state.video || store.state.job) return;
-  element("workspace-path").textContent = store.state.video.workspace;
-  element("export-dialog").showModal();
+  const { video, predicted } = store.state;
+  element("workspace-path").textContent = video.workspace;
+  const missing = video.frames - predicted;
+  element("unsegmented").hidden = missing === 0;
+  element("unsegmented").textContent = `${missing} of ${video.frames} frames are not segmented; they are exported empty.`;
+  show("export-dialog");
 }
 
 element("export").onclick = openExport;
@@ -167,7 +197,7 @@ export function openHelp() {
   );
   const { video } = store.state;
   element("help-facts").textContent = video ? `Everything is saved as you go, in ${video.workspace}.` : "";
-  element("help-dialog").showModal();
+  show("help-dialog");
 }
 
 element("help").onclick = openHelp;

@@ -61,7 +61,12 @@ const actions = {
 
 addEventListener("keydown", (event) => {
   const { target } = event;
-  if (document.querySelector("dialog[open]") || target.matches("input[type=text], input[type=number], select")) return;
+  if (document.querySelector("dialog[open]")) return;
+  if (event.key === "Escape" && store.state.job) {
+    event.preventDefault();
+    return cancel();
+  }
+  if (target.matches("input[type=text], input[type=number], select")) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (key === "?") {
     event.preventDefault();

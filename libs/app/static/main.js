@@ -3,10 +3,10 @@
 import { listen } from "./api.js";
 import "./dialogs.js";
 import "./keys.js";
-import { handle } from "./runs.js";
+import { handle, runRange } from "./runs.js";
 import { candidates } from "./guidance.js";
 import "./objects.js";
-import { annotatedRounds, changed, refresh, scoreText, showFrame, store, subscribe, tell } from "./store.js";
+import { annotatedRounds, changed, raise, refresh, scoreText, showFrame, store, subscribe, tell } from "./store.js";
 import "./study.js";
 import "./timeline.js";
 import { chooseTool } from "./tools.js";
@@ -53,8 +53,14 @@ function hint() {
   if (!rounds.length) return "Press R to follow the object through the video, or Enter to segment only this frame.";
   if (marked) return "Press R to take the new strokes into account.";
   const missing = video.frames - predicted;
-  if (missing > 0 && objects.length) return `${missing} ${missing === 1 ? "frame is" : "frames are"} not segmented yet. Press R to go on.`;
+  if (missing > 0 && objects.length) return `${missing} ${missing === 1 ? "frame is" : "frames are"} not segmented yet. Press R to ${goOn()}.`;
   return "";
+}
+
+function goOn() {
+  const { first, last } = runRange();
+  if (first <= 0 && last >= store.state.video.frames - 1) return "go on";
+  return `run frames ${first + 1} to ${Math.min(last + 1, store.state.video.frames)}; empty the fields "first" and "last" to run all of them`;
 }
 
 subscribe((what) => {
@@ -65,7 +71,7 @@ subscribe((what) => {
     document.title = video ? `${video.name} – GIS` : "GIS: guided video segmentation";
     if (video) for (const id of ["first", "last", "frame-number"]) element(id).max = video.frames;
   }
-  if (what.has("state") || what.has("job")) {
+  if (what.has("state") || what.has("job") || what.has("range")) {
     element("hint").textContent = hint();
     element("hint").hidden = !hint();
   }
@@ -83,22 +89,50 @@ subscribe((what) => {
   }
 });
 
+// ---- what is under way
+
+const SOON = 300; // milliseconds: what is over by then needs no sign
+let waiting = 0;
+
+subscribe((what) => {
+  if (!what.has("working")) return;
+  const sign = element("working");
+  const [first] = store.working;
+  if (first) element("working-text").textContent = `${first.words}…`;
+  else sign.hidden = true;
+  if (!first || waiting) return;
+  waiting = setTimeout(() => {
+    waiting = 0;
+    raise();
+    sign.hidden = !store.working.length;
+  }, SOON);
+});
+
 // ---- begin
 
 let lost = null; // the message that says so
 
-listen(
-  handle,
-  () => {
-    if (store.connected) lost = tell("The connection to the server is lost; trying again. Your work up to here is saved.", { lasting: true });
-    store.connected = false;
+function disconnected(text) {
+  lost?.remove();
+  lost = tell(text, { lasting: true });
+  store.connected = false;
+}
+
+const listenAgain = listen(handle, {
+  lost() {
+    if (store.connected) disconnected("The connection to the server is lost; trying again. Everything that it has received is saved.");
   },
-  () => {
+  found() {
     store.connected = true;
     lost?.remove();
     refresh().catch((error) => tell(error.message));
   },
-);
+  refused() {
+    disconnected("The server does not let this page in any more: it was probably started anew. Open the address that it printed then. Everything that it has received is saved.");
+  },
+  needed: () => Boolean(store.state.job), // its end is told only once
+});
+subscribe((what) => what.has("job") && listenAgain());
 chooseTool("brush");
 changed("display");
 refresh().catch((error) => tell(error.message));

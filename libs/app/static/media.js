@@ -1,6 +1,6 @@
 // Pictures and masks that were fetched, a bounded number of them.
 
-import { getMask, ServerError } from "./api.js";
+import { getMask, reach, ServerError } from "./api.js";
 import { store } from "./store.js";
 
 const PICTURE_BYTES = 192 << 20; // of decoded frames
@@ -50,7 +50,7 @@ export function newVideo() {
 }
 
 async function bitmap(address) {
-  const response = await fetch(`${address}?v=${store.state.video.fingerprint}`);
+  const response = await reach(`${address}?v=${store.state.video.fingerprint}`);
   if (!response.ok) throw new ServerError((await response.json()).error, response.status);
   return createImageBitmap(await response.blob());
 }

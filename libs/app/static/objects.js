@@ -2,7 +2,7 @@
 
 import { upload } from "./api.js";
 import { colourOf } from "./colours.js";
-import { changed, command, enqueue, store, subscribe, ticket } from "./store.js";
+import { changed, command, enqueue, store, subscribe } from "./store.js";
 
 const list = document.getElementById("objects");
 let renaming = null; // id of the object whose name is being typed
@@ -17,13 +17,15 @@ export function chooseObject(id) {
 function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-  use.setAttribute("href", `/static/icons.svg#${name}`);
+  use.setAttribute("href", `#icon-${name}`);
   svg.append(use);
   return svg;
 }
 
-function button(name, label, action, on = false) {
+// `control` names the button among its object's, so that the focus finds it again when the list is drawn anew.
+function button(control, name, label, action, on = false) {
   const element = document.createElement("button");
+  element.dataset.control = control;
   element.append(icon(name));
   element.title = label;
   element.setAttribute("aria-label", label);
@@ -42,6 +44,7 @@ function nameField(object) {
   const input = document.createElement("input");
   Object.assign(input, { type: "text", className: "rename", value: object.name, maxLength: 80 });
   input.setAttribute("aria-label", `New name of ${object.name}`);
+  input.dataset.control = "name";
   const finish = (keep) => {
     if (renaming !== object.id) return;
     renaming = null;
@@ -73,6 +76,7 @@ function row(object, index) {
   key.textContent = index < 9 ? index + 1 : "";
   const colour = document.createElement("input");
   Object.assign(colour, { type: "color", value: colourOf(object.id), title: `Colour of ${object.name}` });
+  colour.dataset.control = "colour";
   colour.setAttribute("aria-label", `Colour of ${object.name}`);
   colour.onclick = (event) => event.stopPropagation();
   colour.onchange = () => change(object.id, { colour: colour.value });
@@ -92,9 +96,9 @@ function row(object, index) {
   };
   item.append(
     name,
-    button(object.hidden ? "eye-off" : "eye", `${object.hidden ? "Show" : "Hide"} ${object.name}`, () => change(object.id, { hidden: !object.hidden }), object.hidden),
-    button(object.locked ? "lock" : "unlock", `${object.locked ? "Unlock" : "Lock"} ${object.name}: runs do not change a locked object`, () => change(object.id, { locked: !object.locked }), object.locked),
-    button("delete", `Delete ${object.name} (undo brings it back)`, () => command("remove_object", { object_id: object.id })),
+    button("hide", object.hidden ? "eye-off" : "eye", `${object.hidden ? "Show" : "Hide"} ${object.name}`, () => change(object.id, { hidden: !object.hidden }), object.hidden),
+    button("lock", object.locked ? "lock" : "unlock", `${object.locked ? "Unlock" : "Lock"} ${object.name}: runs do not change a locked object`, () => change(object.id, { locked: !object.locked }), object.locked),
+    button("delete", "delete", `Delete ${object.name} (undo brings it back)`, () => command("remove_object", { object_id: object.id })),
   );
   return item;
 }
@@ -102,6 +106,7 @@ function row(object, index) {
 function nameButton(id, text) {
   const name = document.createElement("button");
   name.className = "name";
+  name.dataset.control = "name";
   name.textContent = text;
   name.setAttribute("aria-pressed", String(id === store.object));
   name.onclick = () => chooseObject(id);
@@ -110,6 +115,7 @@ function nameButton(id, text) {
 
 function backgroundRow() {
   const item = document.createElement("li");
+  item.dataset.object = 0;
   item.classList.toggle("chosen", store.object === 0);
   item.title = "What is not an object; the right button draws it at any time";
   item.onclick = () => chooseObject(0);
@@ -123,9 +129,10 @@ function backgroundRow() {
 }
 
 function draw() {
-  const focused = list.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+  const focused = list.contains(document.activeElement) ? document.activeElement : null;
+  const place = focused && `[data-object="${focused.closest("li").dataset.object}"] [data-control="${focused.dataset.control}"]`;
   list.replaceChildren(...store.state.objects.map(row), backgroundRow());
-  if (focused) [...list.querySelectorAll("[aria-label]")].find((e) => e.getAttribute("aria-label") === focused)?.focus();
+  if (place) list.querySelector(place)?.focus();
   document.getElementById("add-object").disabled = Boolean(store.state.job);
   document.getElementById("import-mask").disabled = Boolean(store.state.job);
 }
@@ -133,7 +140,8 @@ function draw() {
 let busy = false; // a job was going on when this was drawn last
 
 subscribe((what) => {
-  if (renaming !== null && !what.has("video")) return;
+  if (what.has("session")) renaming = null; // first of all: drawing the list anew ends the renaming
+  if (renaming !== null) return;
   const begunOrEnded = what.has("job") && busy !== Boolean(store.state.job);
   busy = Boolean(store.state.job);
   if (begunOrEnded || ["object", "display"].some((name) => what.has(name)) || (what.has("state") && different())) draw();
@@ -158,8 +166,10 @@ export async function addObject() {
 }
 
 export function importMask(file) {
-  const frame = store.frame;
-  return enqueue(() => upload("/api/upload/mask", { ...ticket(), frame }, file, store.state.upload_bytes));
+  const { frame } = store;
+  const { session, upload_bytes: limit } = store.state;
+  const ticket = () => ({ session, revision: store.state.revision, frame });
+  return enqueue(() => upload("/api/upload/mask", ticket(), file, limit), `Importing ${file.name}`);
 }
 
 const input = document.getElementById("import-mask");

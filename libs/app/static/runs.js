@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { goToNext } from "./guidance.js";
 import { forgetMasks } from "./media.js";
-import { announce, changed, command, refresh, showFrame, store, subscribe, tell } from "./store.js";
+import { announce, changed, command, occupied, refresh, showFrame, store, subscribe, tell } from "./store.js";
 import { load } from "./view.js";
 
 const element = (id) => document.getElementById(id);
@@ -30,12 +30,13 @@ export function runRange() {
 }
 
 export async function run() {
-  if (store.state.job) return;
+  if (store.state.job || occupied()) return;
   stop();
   await command("run", { direction: element("direction").value, first: range("first"), last: range("last") });
 }
 
 export async function segmentFrame() {
+  if (store.state.job || occupied()) return;
   stop();
   await command("segment", { frame: store.frame });
 }
@@ -58,10 +59,9 @@ export function handle(event) {
     if (event.session !== session || event.revision > revision) refresh().catch(() => {});
   } else if (event.type === "refresh") refresh().catch(() => {});
   else if (event.type === "started") {
-    returnTo ??= store.frame;
+    if (event.job.label === "The run") returnTo = store.frame;
     setJob(event.job);
-  }
-  else if (event.type === "progress") progressed(event);
+  } else if (event.type === "progress") progressed(event);
   else if (event.type === "finished" || event.type === "failed") ended(event);
 }
 
@@ -91,7 +91,7 @@ async function ended(event) {
     if (store.state.study?.guidance === "RS1") goToNext();
     else if (returnTo !== null && store.display.follow && store.frame === shown) showFrame(returnTo);
     returnTo = null;
-    announce(event.cancelled ? "The run was stopped." : "The run is complete.");
+    if (event.type === "finished") announce(event.cancelled ? "The run was stopped." : "The run is complete.");
   } else if (event.download) {
     tell("The export is ready.", { good: true, link: event.download, linkText: "Download it" });
     const link = document.createElement("a");
@@ -120,17 +120,19 @@ export function play() {
       stop();
     } else showFrame(frame);
   }, 1000 / Math.min(video.frames_per_second, 60));
-  icon("pause");
+  showPlaying(true);
 }
 
 export function stop() {
   clearInterval(playing);
   playing = 0;
-  icon("play");
+  showPlaying(false);
 }
 
-function icon(name) {
-  element("play").querySelector("use").setAttribute("href", `/static/icons.svg#${name}`);
+function showPlaying(now) {
+  const [toPlay, toPause] = element("play").querySelectorAll("svg");
+  toPlay.toggleAttribute("hidden", now);
+  toPause.toggleAttribute("hidden", !now);
 }
 
 // ---- the bar
@@ -143,7 +145,7 @@ function seconds(value) {
 
 subscribe((what) => {
   const { state } = store;
-  if (what.has("job") || what.has("state")) {
+  if (what.has("job") || what.has("state") || what.has("working")) {
     const { job } = state;
     element("progress").hidden = !job;
     if (job) {
@@ -153,15 +155,15 @@ subscribe((what) => {
       element("progress-bar").value = job.done;
     }
     const marked = Object.keys(state.marks).length > 0;
-    element("run").disabled = Boolean(job) || !(marked || state.rounds.length);
+    element("run").disabled = Boolean(job) || occupied() || !(marked || state.rounds.length);
     element("undo").disabled = Boolean(job) || !state.undo;
     element("redo").disabled = Boolean(job) || !state.redo;
     element("undo").title = state.undo ? `Undo: ${state.undo.label} (Ctrl-Z)` : "Nothing to undo";
     element("redo").title = state.redo ? `Redo: ${state.redo.label} (Ctrl-Shift-Z)` : "Nothing to redo";
     for (const id of ["export", "satisfied", "open"]) element(id).disabled = Boolean(job);
   }
-  if (what.has("job") || what.has("state") || what.has("frame")) {
-    element("segment").disabled = Boolean(state.job) || !state.marks[store.frame];
+  if (["job", "state", "working", "frame"].some((name) => what.has(name))) {
+    element("segment").disabled = Boolean(state.job) || occupied() || !state.marks[store.frame];
   }
 });
 

@@ -3,6 +3,7 @@
 import { paintThumbnail } from "./colours.js";
 import { candidates } from "./guidance.js";
 import * as media from "./media.js";
+import { keepSize } from "./pixels.js";
 import { runRange } from "./runs.js";
 import { annotatedRounds, scoreText, showFrame, store, subscribe } from "./store.js";
 
@@ -171,11 +172,7 @@ function hover(event, frame) {
   }, 40);
 }
 
-new ResizeObserver(() => {
-  canvas.width = Math.max(1, Math.round(box.clientWidth * devicePixelRatio));
-  canvas.height = Math.max(1, Math.round(box.clientHeight * devicePixelRatio));
-  redraw();
-}).observe(box);
+keepSize(canvas, box, redraw);
 
 subscribe((what) => {
   if (["frame", "scores", "state", "video", "range"].some((name) => what.has(name))) redraw();

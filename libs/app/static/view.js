@@ -3,7 +3,9 @@
 import * as api from "./api.js";
 import { colourOf, paintMask } from "./colours.js";
 import * as media from "./media.js";
+import { keepSize } from "./pixels.js";
 import { annotatedRounds, refresh, store, subscribe, tell } from "./store.js";
+import { draftsHere } from "./strokes.js";
 
 const canvas = document.getElementById("canvas");
 const stage = document.getElementById("stage");
@@ -14,7 +16,8 @@ export const view = { scale: 1, x: 0, y: 0, fitted: true }; // device pixels per
 let shown = null; // {frame, picture}: what is on the canvas now
 let overlay = null; // {frame, canvas}
 let truth = null;
-let given = { frame: -1, marks: [] };
+const NOTHING_GIVEN = { frame: -1, marks: [] };
+let given = NOTHING_GIVEN; // the strokes of earlier rounds on the frame
 export let cursor = null; // {x, y, radius} of the eraser, in frame fractions
 let wanted = 0;
 
@@ -47,34 +50,46 @@ export async function load() {
 async function loadOnce() {
   const { video } = store.state;
   if (!video) {
-    shown = overlay = null;
-    redraw();
+    clear();
     return;
   }
   const { frame } = store;
-  const [picture, mask] = await Promise.all([media.picture(frame), media.mask(frame)]);
-  if (store.state.video?.fingerprint !== video.fingerprint) return;
+  const gone = () => store.state.video?.fingerprint !== video.fingerprint;
+  const [picture, mask] = await Promise.all([media.picture(frame), media.mask(frame)]).catch((error) => {
+    if (!gone() && frame === store.frame) clear(); // nobody should take another frame's picture for this one's
+    throw error;
+  });
+  if (gone()) return;
   shown = { frame, picture };
   overlay = { frame, mask, canvas: paintMask(mask) };
   truth = null;
   if (store.truth) truth = paintMask(await media.truth(frame), undefined, { ...store.display, contours: true });
   if (annotatedRounds(frame).length === 0) given = { frame, marks: [] };
   else if (given.frame !== frame || given.revision !== store.state.revision) {
-    given = { frame, revision: store.state.revision, marks: await api.get(`/api/annotations/${frame}`) };
+    const { revision } = store.state;
+    const marks = await api.get(`/api/annotations/${frame}`);
+    if (gone()) return;
+    given = { frame, revision, marks };
   }
   redraw();
   const next = frame + 1;
   if (next < video.frames) media.picture(next).catch(() => {}); // the likely next one
 }
 
+function clear() {
+  shown = overlay = truth = null;
+  given = NOTHING_GIVEN;
+  redraw();
+}
+
 subscribe((what) => {
-  if (what.has("video")) {
-    shown = overlay = truth = null;
+  if (what.has("session")) {
+    clear();
     media.newVideo();
-    fit();
   }
+  if (what.has("video")) fit();
   if (what.has("state") && !what.has("masks")) media.forgetMasks();
-  if (["frame", "state", "masks", "video", "truth"].some((name) => what.has(name))) load();
+  if (["frame", "state", "masks", "truth"].some((name) => what.has(name))) load();
   else if (what.has("display") || what.has("drafts")) {
     if (what.has("display") && overlay) overlay.canvas = paintMask(overlay.mask);
     redraw();
@@ -92,7 +107,7 @@ export function fit() {
   const { video } = store.state;
   view.fitted = true;
   if (!video) return redraw();
-  const margin = 8 * devicePixelRatio;
+  const margin = 8 * pixelsPerUnit();
   // Room for the hint and the progress bar below, and for the banner of the evaluation above.
   const below = 54 * unitOfPage();
   const above = store.state.study ? 46 * unitOfPage() : margin;
@@ -105,8 +120,11 @@ export function fit() {
   redraw();
 }
 
+// Canvas pixels of a CSS pixel.
+export const pixelsPerUnit = () => canvas.width / (canvas.getBoundingClientRect().width || 1);
+
 // Canvas pixels of what is one CSS pixel on a small screen; large screens get larger type, and strokes to match.
-export const unitOfPage = () => (devicePixelRatio * parseFloat(getComputedStyle(document.documentElement).fontSize)) / 14.5;
+export const unitOfPage = () => (pixelsPerUnit() * parseFloat(getComputedStyle(document.documentElement).fontSize)) / 14.5;
 
 const columns = () => (store.truth ? 2 : 1); // the ground truth is shown beside
 
@@ -129,18 +147,18 @@ export function pan(dx, dy) {
 // A pointer event's place as fractions of the frame (they may lie outside [0, 1]), and in device pixels.
 export function place(event) {
   const box = canvas.getBoundingClientRect();
-  const px = (event.clientX - box.left) * devicePixelRatio;
-  const py = (event.clientY - box.top) * devicePixelRatio;
+  // Not devicePixelRatio: it may be another one already than the canvas was made for.
+  const px = (event.clientX - box.left) * (canvas.width / box.width);
+  const py = (event.clientY - box.top) * (canvas.height / box.height);
   const { video } = store.state;
   return { px, py, x: (px - view.x) / view.scale / video.width, y: (py - view.y) / view.scale / video.height };
 }
 
-new ResizeObserver(() => {
-  canvas.width = Math.max(1, Math.round(stage.clientWidth * devicePixelRatio));
-  canvas.height = Math.max(1, Math.round(stage.clientHeight * devicePixelRatio));
-  if (view.fitted) fit();
-  else redraw();
-}).observe(stage);
+keepSize(canvas, stage, (factor) => {
+  if (view.fitted) return fit();
+  for (const name of ["scale", "x", "y"]) view[name] *= factor;
+  redraw();
+});
 
 // ---- drawing
 
@@ -170,7 +188,7 @@ function draw() {
     for (const mark of given.marks) if (shownIds.has(mark.object_id)) drawMark(mark, video, 0.45);
   }
   for (const mark of store.state.marks[shown.frame] || []) drawMark(mark, video, 1);
-  for (const draft of store.drafts) if (draft.frame === shown.frame) drawMark(draft.mark, video, 1);
+  for (const draft of draftsHere()) if (draft.frame === shown.frame) drawMark(draft.mark, video, 1);
   if (cursor) drawCursor(video);
   if (store.truth && truth) ["your masks", "ground truth"].forEach((text, i) => drawTitle(text, i * video.width, video));
 }

@@ -128,6 +128,14 @@ class User:
         self.wait(f"gis.store.state.revision > {revision}")
         self.ready()
 
+    def hold(self, points: list[list[float]]) -> None:
+        """Draw, and keep the button down."""
+        places = [self.on_screen(x, y) for x, y in points]
+        self.page.mouse.move(*places[0])
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*place, steps=4)
+
     def press(self, key: str) -> None:
         self.page.keyboard.press(key)
 

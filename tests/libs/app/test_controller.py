@@ -499,3 +499,31 @@ def test_of_a_long_history_only_the_latest_states_are_held_in_memory(tmp_path):
         np.testing.assert_array_equal(controller.mask(frame), masks[frame])
     assert controller.session.state.memory[-1].entry is entry  # what frames read from it stays known
     controller.close()
+
+
+def test_a_run_begins_where_an_object_is_drawn(controller):
+    controller.add_mark(2, Scribble(0, np.array([[0.9, 0.9], [0.9, 0.95]])))
+    draw(controller, 5, 1)
+    assert controller.run()
+    assert controller.session.annotated_frames == [5, 2] and controller.marks == {}
+    np.testing.assert_array_equal(controller.mask(9), np.where(squares()[1][9] == 1, 1, 0))
+
+
+def test_no_undo_and_no_redo_touches_what_is_hidden(tmp_path):
+    controller = opened(tmp_path / "w")
+    draw(controller, 5, 1)
+    controller.change_object(1, name="red")
+    controller.undo()
+    controller.change_object(1, hidden=True)
+    controller.undo()
+    assert controller.objects.get(1).hidden
+    controller.redo(), controller.redo()
+    assert controller.objects.get(1).hidden and controller.objects.get(1).name == "red"
+    controller.close()
+    again = opened(tmp_path / "w")
+    again.undo()
+    assert again.objects.get(1).hidden
+    again.change_object(1, hidden=False)
+    again.redo()
+    assert not again.objects.get(1).hidden
+    again.close()

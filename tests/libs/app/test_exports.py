@@ -12,6 +12,7 @@ from PIL import Image
 
 from dataset_torch.errors import UserError
 from dataset_torch.frames import open_frames
+from dataset_torch.masks import encode_mask
 from libs.app.coco import rle_counts, rle_decode, rle_string
 from libs.app.controller import Controller
 from libs.app.exports import EXPORTS, ExportOptions
@@ -195,3 +196,26 @@ def test_a_picture_that_unpacks_to_gigabytes_is_refused(controller, tmp_path):
         archive.writestr("00000.png", bytes((64 << 20) + 1))
     with pytest.raises(UserError, match="larger than"):
         import_file(controller, tmp_path / "bomb.zip")
+
+
+@pytest.mark.parametrize("kind", ["masks", "coco"])
+def test_frames_that_were_not_segmented_do_not_come_back_as_segmented(controller, tmp_path, kind):
+    controller.undo()  # the propagation: only frame 5 is left
+    export(controller, kind, tmp_path / "e.zip").close()
+    other = controller_on(tmp_path / "squares", "other")
+    assert import_file(other, tmp_path / "e.zip") == 1
+    assert list(other.session.state.predictions) == [5]
+    np.testing.assert_array_equal(other.mask(5), controller.mask(5))
+    other.close()
+
+
+def test_an_empty_mask_that_was_painted_on_is_taken(controller, tmp_path):
+    controller.undo()
+    painted = squares()[1][3]
+    with export(controller, "masks", tmp_path / "e.zip") as old, zipfile.ZipFile(tmp_path / "p.zip", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, encode_mask(painted) if name.endswith("00003.png") else old.read(name))
+    other = controller_on(tmp_path / "squares", "other")
+    assert import_file(other, tmp_path / "p.zip") == 2
+    np.testing.assert_array_equal(other.mask(3), painted)
+    other.close()

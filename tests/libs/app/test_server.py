@@ -349,3 +349,38 @@ def test_deflated_masks_are_small(client):
     with client.stream("GET", "/api/masks/0") as answer:
         assert answer.headers["content-encoding"] == "deflate"
         assert len(b"".join(answer.iter_raw())) < len(raw) + 40
+
+
+def kinds(client, folder) -> dict[str, str]:
+    return {e["name"]: e["kind"] for e in client.get("/api/folders", params={"path": str(folder)}).json()["entries"]}
+
+
+def test_a_folder_is_known_by_all_that_is_in_it(client, videos):
+    for name, files in {
+        "frames": ["aaa.txt", "00000.png", ".hidden.mp4"],
+        "film": ["cover.jpg", "film.mp4"],
+        "season": ["poster.jpg", "one/x.txt"],
+        "films": ["a.mp4", "b.mp4"],
+        "notes": ["a.txt"],
+        "worked-on": ["00000.png", "00000.gis/session.db"],
+    }.items():
+        for file in files:
+            path = videos / "all" / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    assert kinds(client, videos / "all") == {
+        "film": "mixed",
+        "films": "folder",
+        "frames": "frames",
+        "notes": "folder",
+        "season": "mixed",
+        "worked-on": "frames",
+    }
+    assert kinds(client, videos / "all" / "film") == {"film.mp4": "video"}
+
+
+def test_the_listed_folder_itself_may_be_a_video(client, videos):
+    listing = client.get("/api/folders", params={"path": str(videos / "more")}).json()
+    assert listing["pictures"] == 5 and listing["entries"] == []
+    assert client.post("/api/open", json={"path": listing["path"]}).json()["state"]["video"]["frames"] == 5
+    assert client.get("/api/folders", params={"path": str(videos)}).json()["pictures"] == 0

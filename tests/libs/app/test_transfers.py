@@ -126,3 +126,67 @@ def test_a_broken_zip_is_told_as_the_end_of_the_job(client, application, monkeyp
     wait(application)
     application.command("undo", {}).exception()
     assert [c["message"] for k, c in told if k == "failed"]
+
+
+@pytest.fixture
+def told(application, monkeypatch) -> list[tuple[str, dict]]:
+    """What the pages hear."""
+    heard: list[tuple[str, dict]] = []
+    monkeypatch.setattr(application.hub, "publish", lambda kind, **content: heard.append((kind, content)))
+    return heard
+
+
+def zip_of_masks() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for frame, mask in enumerate(squares()[1]):
+            archive.writestr(f"{frame:05d}.png", encode_mask(mask))
+    return buffer.getvalue()
+
+
+def test_a_cancelled_import_changes_nothing_and_says_so(client, application, told, monkeypatch):
+    store, stored = application.opened().controller.workspace.store_mask, []
+
+    def cancelling(*arguments):
+        stored.append(arguments)
+        if len(stored) == 3:
+            application.cancel()
+        return store(*arguments)
+
+    monkeypatch.setattr(application.opened().controller.workspace, "store_mask", cancelling)
+    before = state_of(client)
+    assert upload(client, "masks", zip_of_masks(), "m.zip").status_code == 200
+    wait(application)
+    application.command("undo", {}).exception()  # the queue is through
+    assert len(stored) == 3
+    assert state_of(client) == before
+    assert "nothing was changed" in next(content["message"] for kind, content in told if kind == "failed")
+    assert {"done": 2, "total": 12} in [
+        {key: content["job"][key] for key in ("done", "total")} for kind, content in told if kind == "progress"
+    ]
+
+
+def test_what_is_drawn_while_masks_are_uploaded_does_not_refuse_them(client, application):
+    state = state_of(client)
+    draw(client, 5, 1)
+    file = {"file": ("m.zip", zip_of_masks())}
+    answer = client.post("/api/upload/masks", params={"session": state["session"]}, files=file)
+    assert answer.status_code == 200
+    wait(application)
+    after = state_of(client)
+    assert after["predicted"] == 12 and list(after["marks"]) == ["5"]
+    answer = client.post("/api/upload/masks", params={"session": "another"}, files=file)
+    assert answer.status_code == 409
+
+
+@pytest.mark.parametrize("name", ["so #1", "what? 100%"])
+def test_the_link_to_an_export_holds_for_any_name(client, application, told, videos, name):
+    (videos / "squares").rename(videos / name)
+    assert client.post("/api/open", json={"path": str(videos / name)}).status_code == 200
+    state = state_of(client)
+    payload = {"session": state["session"], "revision": state["revision"], "kind": "masks", "form": "zip"}
+    assert client.post("/api/export", json=payload).status_code == 200
+    wait(application)
+    application.command("undo", {}).exception()
+    link = next(content["download"] for kind, content in told if kind == "finished")
+    assert client.get(link).content[:2] == b"PK"
