@@ -3,7 +3,10 @@
     python train.py                            # a try on the bundled sample, from the shipped weights
     # how the shipped checkpoint was made, from ImageNet weights:
     python train.py --data clips:CLIPS --validation clips:OTHERS
+    python train.py --start-from CHECKPOINT --data ...               # go on from trained weights in a run of its own
     torchrun --nproc_per_node 4 train.py --recipe resnet50 ...       # several GPUs; the effective batch stays
+
+Ctrl-C or SIGTERM ends a run after its present step, with everything saved; the same command goes on with it.
 
 What a run consists of is described in libs/training/__init__.py; every recipe is a small file in libs/training/recipes.
 """
@@ -11,9 +14,12 @@ What a run consists of is described in libs/training/__init__.py; every recipe i
 from __future__ import annotations
 
 import argparse
-import signal
+import os
 import sys
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from dataset_torch.errors import UserError
@@ -21,10 +27,13 @@ from libs.device import check_training, device_of_process, set_threads
 from libs.training.board import Board
 from libs.training.data import KINDS, open_set, validation_clips
 from libs.training.engine import Engine, recipe_in_words
+from libs.training.folder import claim
+from libs.training.interruption import Interruption
 from libs.training.parallel import Processes
-from libs.training.recipe import RECIPES, load_recipe
+from libs.training.recipe import RECIPES, Recipe, load_recipe
 from libs.training.setup import build_network, started_network
 from libs.training.validation import validate_clips
+from networks.interface import GuidedNetwork
 
 SAMPLE = f"davis:{Path(__file__).resolve().parent / 'dataset_torch' / 'sample' / 'DAVIS'}"
 
@@ -44,7 +53,13 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=Path("workspace/training"), help="folder of the run; an unfinished one is resumed"
     )
-    parser.add_argument("--start", help="checkpoint whose weights a new run starts from")
+    # torchrun takes a script's --start for its own --start-method; the short name is kept for one process.
+    parser.add_argument(
+        "--start-from", "--start", dest="start", metavar="CHECKPOINT", help="whose weights a new run starts from"
+    )
+    parser.add_argument(
+        "--backbone", type=Path, metavar="PATH", help="torchvision's ImageNet weights, for recipe resnet50"
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -84,42 +99,70 @@ def settings(pairs: list[str]) -> dict[str, int | float | str]:
 
 
 def train(options: argparse.Namespace) -> None:
-    """Run or resume."""
+    """Run or resume.  Of several processes the first alone writes, prints and brings the weights."""
     set_threads(options.threads)
     device = device_of_process(options.device)
     check_training(device)
     recipe = load_recipe(options.recipe, **settings(options.set))
-    data = [open_set(specification) for specification in options.data]
-    resumes = (options.out / "state.pth").is_file()
-    if options.start:
-        network, differences = started_network(recipe, options.start)
-        print("; ".join([f"starts from {options.start}", *differences]), flush=True)
-    else:
-        network = build_network(recipe, pretrained=not resumes)
-    processes = Processes.start(device)
-    held_out = validation_clips(options.validation, recipe.validation_clips) if options.validation else []
-    engine = Engine(
-        network.to(device),
-        recipe,
-        data,
-        options.out,
-        validator=(lambda n: validate_clips(n, held_out)) if held_out else None,
-        processes=processes,
-        board=Board(options.out / "board") if processes.is_first else None,
-    )
+    first = os.environ.get("RANK", "0") == "0"
+    with claim(options.out) if first else nullcontext():
+        say = partial(print, flush=True) if first else (lambda *_: None)
+        data = [open_set(specification) for specification in options.data]
+        held_out = validation_clips(options.validation, recipe.validation_clips) if options.validation and first else []
+        network = _network(recipe, options, say) if first else build_network(recipe, pretrained=False)
+        processes = Processes.start(device)
+        engine = Engine(
+            network.to(device),
+            recipe,
+            data,
+            options.out,
+            validator=(lambda n: validate_clips(n, held_out)) if held_out else None,
+            processes=processes,
+            board=_board(options.out, say) if first else None,
+        )
+        _run(engine, options.minutes, say)
+        processes.stop()
+
+
+def _network(recipe: Recipe, options: argparse.Namespace, say: Callable[..., None]) -> GuidedNetwork:
+    """What the run begins with; a run that is resumed brings its own weights."""
+    if (options.out / "state.pth").is_file():
+        return build_network(recipe, pretrained=False)
+    if not options.start:
+        return build_network(recipe, backbone=options.backbone)
+    network, differences = started_network(recipe, options.start)
+    say("; ".join([f"starts from {options.start}", *differences]))
+    return network
+
+
+def _board(folder: Path, say: Callable[..., None]) -> Board:
+    board = Board(folder / "board")
+    if not board.is_there:
+        say("TensorBoard is not written (pip install tensorboard); log.csv has the same figures")
+    return board
+
+
+def _run(engine: Engine, minutes: float, say: Callable[..., None]) -> None:
+    """From where the run is to its end, or until it is stopped."""
+    state, steps = engine.state, engine.recipe.steps
     began = "resumed" if engine.resume() else "new run"
-    sets = ", ".join(f"{s.kind} {len(s.source)}" for s in data)
-    print(f"{began}: step {engine.state.step}; {sets}", flush=True)
-    print(recipe_in_words(recipe), flush=True)
-    stopping: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: stopping.append(number))
-    end = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
-    engine.run(stop=lambda: bool(stopping) or time.monotonic() > end)
-    processes.stop()
-    print(
-        f"done: step {engine.state.step}, best validation {engine.state.best:.4f}",
-        flush=True,
-    )
+    say(f"{began}: step {state.step} of {steps}")
+    for change in engine.changes:
+        say(f"notice: since this run began, {change}; it does not go on exactly as it would have")
+    _say_sets(engine, say)
+    say(recipe_in_words(engine.recipe))
+    end = time.monotonic() + 60 * minutes if minutes else float("inf")
+    with Interruption() as interruption:
+        engine.run(stop=lambda: interruption.came or time.monotonic() > end)
+    _say_sets(engine, say)
+    ended = "done" if state.step >= steps else "stopped, and goes on with the same command"
+    best = f"best validation {state.best:.4f}" if state.best >= 0 else "no validation"
+    say(f"{ended}: step {state.step} of {steps}, {best}")
+
+
+def _say_sets(engine: Engine, say: Callable[..., None]) -> None:
+    for one in engine.data:
+        say(f"{one.specification}: {one.source.summary()}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -129,6 +172,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before the first step; later ones end the run in order
+        print("interrupted before the first step", file=sys.stderr)
+        return 130
     return 0
 
 

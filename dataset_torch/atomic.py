@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,15 +33,35 @@ def write_atomic(path: str | Path, content: bytes | str | Callable[[BinaryIO], o
         os.chmod(temporary, 0o666 & ~_umask())  # NamedTemporaryFile makes files that only their owner can read
         os.replace(temporary, path)
         temporary = None
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        cause = _system_error(error)
+        if cause is None:
+            raise
         raise UserError(
-            f"cannot write {path}: {error.strerror or error}. Free some disk space, or choose a folder that you may "
+            f"cannot write {path}: {cause.strerror or cause}. Free some disk space, or choose a folder that you may "
             "write to."
         ) from error
     finally:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
     return path
+
+
+def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
+    """Delete what writers of these files left half done because they were killed.
+
+    Only for a folder that nobody else writes to now.
+    """
+    for name in names:
+        for path in folder.glob(f".{name}.*.tmp"):
+            path.unlink(missing_ok=True)
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """The system's error behind one: `torch.save` says RuntimeError on a full disk, on top of what the file said."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _umask() -> int:

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from dataset_torch.clip import Clip
 from dataset_torch.clip_sampling import ClipOptions, choose_frames
 from dataset_torch.clips import ClipSource
 from dataset_torch.errors import UserError
 from dataset_torch.frames import is_picture, upright_size
-from dataset_torch.masks import read_mask
+from dataset_torch.masks import read_mask, refuse_grey_levels, resize_ids
 from dataset_torch.parts import recolour_parts
-from dataset_torch.synthetic.material import LARGEST_PHOTO, Photo, image_pyramid, shrink
+from dataset_torch.synthetic.pictures import LARGEST_PHOTO, Photo, image_pyramid, read_photo, shrink
 from dataset_torch.synthetic.recipe import DEFAULT_RECIPE
 from dataset_torch.synthetic.render import render_still
 from dataset_torch.youtube import YouTubeDataset, youtube_ivos_videos
@@ -37,6 +37,7 @@ class VideoClips(ClipSource):
     def __init__(self, videos: Sequence[LabelledVideo], options: ClipOptions):
         super().__init__(options)
         self.videos = list(videos)
+        self._void: dict[str, bool] = {}  # of videos with 255 in their masks: whether it is void
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -49,7 +50,21 @@ class VideoClips(ClipSource):
         frames, masks = zip(*(pairs[i] for i in chosen.tolist()))
         if len({frame.shape for frame in frames}) > 1:
             raise UserError(f"video {video.name} has frames of several sizes.")
-        return _clip(np.stack(frames), np.stack(masks), video.name)
+        ids = self._without_void(np.stack(masks), video)
+        return _clip(np.stack(frames), ids, video.name)
+
+    def excerpt(self, index: int, rng: np.random.Generator, longest: int) -> Clip:
+        return self.raw(index, rng, min(longest, len(self.videos[index].frames)))
+
+    def _without_void(self, masks: np.ndarray, video: LabelledVideo) -> np.ndarray:
+        """255 is void, unless the whole video shows nothing else (some sets write their one object so)."""
+        if not (masks == 255).any():
+            return masks
+        if _has_ids(masks):
+            self._void[video.name] = True
+        elif video.name not in self._void:
+            self._void[video.name] = any(_has_ids(read_mask(path)) for path in video.masks)
+        return _void_decided(masks, is_void=self._void[video.name])
 
 
 def davis_clips(
@@ -65,7 +80,10 @@ def davis_clips(
     root = Path(root)
     list_path = root / "ImageSets" / image_set
     if not list_path.is_file():
-        raise UserError(f"{list_path} is missing: {root} is not in DAVIS layout, or has no such set.")
+        raise UserError(
+            f"{list_path} is missing: {root} is not in DAVIS layout, or has no such set. The list is a text with the "
+            "name of a video in every line."
+        )
     names = list_path.read_text(encoding="utf-8").split()
     found, skipped = [], []
     for name in names:
@@ -156,12 +174,12 @@ class ImageMaskClips(ClipSource):
     def raw(self, index: int, rng: np.random.Generator, steps: int) -> Clip:
         path, mask_path = self.pairs[index]
         image, mask = _read_pair(path, mask_path)
+        mask = _void_decided(mask, is_void=_has_ids(mask))
         if not mask.any():
             raise UserError(f"{mask_path} holds no object.")
         image = shrink(image, LARGEST_PHOTO)
         if self.options.recolour > 0 and rng.random() < self.options.recolour:
-            smaller = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-            image = recolour_parts(image, smaller, rng)
+            image = recolour_parts(image, resize_ids(mask, *image.shape[:2]), rng)
         recipe = replace(DEFAULT_RECIPE, steps=steps, height=self.options.height, width=self.options.width)
         frames, masks = render_still(rng, Photo(path.stem, image_pyramid(image), mask), recipe)
         return _clip(frames, masks, str(path))
@@ -175,7 +193,7 @@ def _problem(image: Path, mask: Path) -> tuple[str, str] | None:
     for path in (image, mask):
         try:
             sizes.append(upright_size(path))
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             return "unreadable file", f"{path} cannot be read ({error})."
     if sizes[0] != sizes[1]:
         return "mask of another size", f"mask {mask} is {sizes[1]}, its image {sizes[0]} (width, height)."
@@ -183,20 +201,25 @@ def _problem(image: Path, mask: Path) -> tuple[str, str] | None:
 
 
 def _read_pair(image_path: Path, mask_path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """RGB image uint8 H x W x 3 and mask uint8 H x W (void is background, but where there is nothing else).
+    """RGB image uint8 H x W x 3 and mask uint8 H x W as it is on disk.
 
-    Raises `UserError`.
+    Raises `UserError`; also for a mask of grey levels, which would become dozens of objects.
     """
-    data = np.frombuffer(image_path.read_bytes(), np.uint8) if image_path.is_file() else np.zeros(0, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-        raise UserError(f"image {image_path} cannot be read.")
+    image = read_photo(image_path)
     mask = read_mask(mask_path)
     if mask.shape != image.shape[:2]:
         raise UserError(f"mask {mask_path} is {mask.shape}, its image {image.shape[:2]}: they must have one size.")
-    void = mask == 255
-    ids = np.where(void, 0, mask) if mask[~void].any() else void
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), ids.astype(np.uint8)
+    refuse_grey_levels(mask, mask_path)
+    return image, mask
+
+
+def _has_ids(mask: np.ndarray) -> bool:
+    return bool(((mask > 0) & (mask < 255)).any())
+
+
+def _void_decided(mask: np.ndarray, *, is_void: bool) -> np.ndarray:
+    """255 becomes background where it is void, else object 1."""
+    return np.where(mask == 255, 0 if is_void else 1, mask).astype(np.uint8)
 
 
 def _clip(frames: np.ndarray, masks: np.ndarray, name: str) -> Clip:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from dataset_torch.clip import Clip
+from dataset_torch.masks import resize_ids
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,14 @@ def sample_clip(clip: Clip, rng: np.random.Generator, options: ClipOptions) -> C
     for attempt in range(4):
         # The last attempt takes the whole picture, where an object is certain to be if it is anywhere.
         window = _window(rng, masks, options, whole=attempt == 3)
-        small = [_cut(mask, window, options, cv2.INTER_NEAREST) for mask in masks]
+        small = [_cut_ids(mask, window, options) for mask in masks]
         sampled = np.stack(small)
         chosen = choose_objects(rng, sampled, options)
         if chosen:
             break
     else:
         return None
-    pictures = np.stack([_cut(frame, window, options, cv2.INTER_AREA) for frame in frames])
+    pictures = np.stack([_cut(frame, window, options) for frame in frames])
     table = np.zeros(256, np.uint8)
     table[list(chosen)] = np.arange(1, len(chosen) + 1)
     sampled = table[sampled]
@@ -142,11 +143,16 @@ def _window(
     return top, left, tall, wide
 
 
-def _cut(image: np.ndarray, window: tuple[int, int, int, int], options: ClipOptions, interpolation: int) -> np.ndarray:
+def _cut(image: np.ndarray, window: tuple[int, int, int, int], options: ClipOptions) -> np.ndarray:
     top, left, height, width = window
     part = image[top : top + height, left : left + width]
     if part.shape[:2] == (options.height, options.width):
         return part
-    if interpolation == cv2.INTER_AREA and (height < options.height or width < options.width):
-        interpolation = cv2.INTER_LINEAR
-    return cv2.resize(part, (options.width, options.height), interpolation=interpolation)
+    enlarges = height < options.height or width < options.width
+    method = cv2.INTER_LINEAR if enlarges else cv2.INTER_AREA
+    return cv2.resize(part, (options.width, options.height), interpolation=method)
+
+
+def _cut_ids(mask: np.ndarray, window: tuple[int, int, int, int], options: ClipOptions) -> np.ndarray:
+    top, left, height, width = window
+    return resize_ids(mask[top : top + height, left : left + width], options.height, options.width)

@@ -51,6 +51,14 @@ class ClipSource(abc.ABC):
             UserError: the item cannot be used.
         """
 
+    def excerpt(self, index: int, rng: np.random.Generator, longest: int) -> Clip:
+        """Item `index` as it is, all objects and the whole picture, in up to `longest` frames; void is 255.
+
+        Raises:
+            UserError: the item cannot be used.
+        """
+        return self.raw(index, rng, min(longest, self.options.steps))
+
     def clip(self, index: int, rng: np.random.Generator, *, steps: int | None = None) -> Clip:
         """A training clip of item `index`, by `options` (`steps` overrides theirs); ids are 1, 2, ...
 
@@ -118,11 +126,17 @@ class RenderedClips(ClipSource):
         return self.shards.refresh()
 
     def raw(self, index: int, rng: np.random.Generator, steps: int) -> Clip:
+        return thin_out(self._read(index), rng, steps, self.options)
+
+    def excerpt(self, index: int, rng: np.random.Generator, longest: int) -> Clip:
+        clip = self._read(index)
+        return thin_out(clip, rng, min(longest, len(clip)), self.options)
+
+    def _read(self, index: int) -> Clip:
         try:
-            clip = self.shards[index % len(self.shards)]
+            return self.shards[index % len(self.shards)]
         except (OSError, ValueError) as error:
             raise UserError(str(error)) from error
-        return thin_out(clip, rng, steps, self.options)
 
 
 class SyntheticClips(ClipSource):

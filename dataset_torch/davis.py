@@ -154,7 +154,11 @@ def _subset_names(root: Path, subset: str) -> list[str]:
     if not path.is_file():
         found = ", ".join(sorted(p.stem for p in folder.glob("*.txt"))) or "none"
         raise UserError(f"there is no subset {subset!r}: {path} does not exist (subsets found: {found}). {LAYOUT}")
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a mark
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}). It must be text in UTF-8.") from error
+    names = [line.strip() for line in text.splitlines() if line.strip()]
     if not names:
         raise UserError(f"{path} names no sequence. Write one name per line.")
     return names

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -74,6 +75,38 @@ def decode_mask(data: bytes, name: str) -> np.ndarray:
     )
 
 
+def refuse_grey_levels(mask: np.ndarray, path: str | Path) -> None:
+    """Raise `UserError` if the mask looks like grey levels (a soft outline, an opacity), not like object ids."""
+    if looks_grey(mask) and not _has_palette(path):
+        raise UserError(
+            f"mask {path} holds grey levels (a soft outline?), not object ids: each of them would be an object. Save "
+            "it with hard edges: 0 for background, 1, 2, .. for the objects."
+        )
+
+
+def looks_grey(mask: np.ndarray) -> bool:
+    """Whether values between 0 and 255 lie next to other values all over, as on a soft outline; objects have insides.
+
+    uint8 H x W.  One or two such values count only beside a large 255, lest a few thin objects are taken for it.
+    """
+    between = (mask > 0) & (mask < 255)
+    count = np.count_nonzero(between)
+    if not count:
+        return False
+    square = np.ones((3, 3), np.uint8)
+    inside = cv2.erode(mask, square) == cv2.dilate(mask, square)  # what lies among its like
+    if np.count_nonzero(inside & between) >= 0.05 * count:
+        return False
+    values = np.count_nonzero(np.bincount(mask.reshape(-1), minlength=256)[1:255])
+    return values >= 3 or np.count_nonzero(inside & (mask == 255)) > count
+
+
+def _has_palette(path: str | Path) -> bool:
+    """Whether a picture's values are entries of a palette, which grey levels never are."""
+    with Image.open(path) as image:
+        return image.mode == "P"
+
+
 def encode_mask(mask: np.ndarray, palette: np.ndarray = DAVIS_PALETTE) -> bytes:
     """PNG bytes (palette mode) of a uint8 H x W mask of object ids."""
     if mask.ndim != 2 or mask.dtype != np.uint8:
@@ -88,6 +121,26 @@ def encode_mask(mask: np.ndarray, palette: np.ndarray = DAVIS_PALETTE) -> bytes:
 def write_mask(path: str | Path, mask: np.ndarray, palette: np.ndarray = DAVIS_PALETTE) -> None:
     """Write a uint8 H x W mask of object ids as palette PNG, atomically."""
     write_atomic(path, encode_mask(mask, palette))
+
+
+def resize_ids(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """uint8 H x W of ids -> height x width: the id that covers most of each pixel.
+
+    So it lies where the picture lies that was resized by `cv2.INTER_AREA` or `cv2.INTER_LINEAR`.  OpenCV's nearest
+    neighbour takes the upper left pixel of those that one pixel stands for: masks would lie up to half a pixel lower
+    and to the right, and a network that is trained on them draws them there.
+    """
+    if mask.shape == (height, width):
+        return mask
+    ids = np.unique(mask)
+    shrinks = height <= mask.shape[0] and width <= mask.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized, largest = np.full((height, width), ids[0], np.uint8), np.zeros((height, width), np.float32)
+    for object_id in ids if len(ids) > 1 else ():
+        share = cv2.resize((mask == object_id).astype(np.float32), (width, height), interpolation=method)
+        resized[share > largest] = object_id
+        np.maximum(largest, share, out=largest)
+    return resized
 
 
 def overlay(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dataset_torch.errors import UserError
+from dataset_torch.masks import resize_ids
 
 MAX_SIDE = 16384  # a sanity bound: a wrong header must not ask for terabytes
 
@@ -90,9 +91,8 @@ class Geometry:
         return cv2.resize(image, size, interpolation=cv2.INTER_AREA if method == "area" and shrink else cv2.INTER_CUBIC)
 
     def resize_mask(self, mask: np.ndarray) -> np.ndarray:
-        """H x W ids at the original size -> working size, nearest neighbour."""
-        size = (self.working_width, self.working_height)
-        return mask if mask.shape[1::-1] == size else cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
+        """H x W ids at the original size -> working size, the id that covers most of each pixel."""
+        return resize_ids(mask, self.working_height, self.working_width)
 
     def pad(self, array: np.ndarray) -> np.ndarray:
         """Reflect-pad the last two axes (... x h x w at the working size) to the padded size."""

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from dataset_torch.errors import UserError
-from dataset_torch.synthetic.recipe import Recipe, changed_recipe
+from dataset_torch.synthetic.recipe import Recipe, changed_recipe, check_recipe
 from dataset_torch.synthetic.shards import render_many
 
 
@@ -48,9 +48,13 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--recoloured-parts is a share between 0 and 1, not {options.recoloured_parts:g}")
     height, width = options.size
     recipe = Recipe(steps=options.steps, height=height, width=width, recoloured_parts=options.recoloured_parts)
+    for name, lowest in (("count", 0), ("seed", 0), ("workers", 1)):
+        if getattr(options, name) < lowest:
+            parser.error(f"--{name} is {lowest} or more, not {getattr(options, name)}")
     started = time.perf_counter()
     try:
         recipe = changed_recipe(recipe, options.set)
+        check_recipe(recipe)
         made = render_many(
             options.out, options.count, options.material, workers=options.workers, seed=options.seed, recipe=recipe
         )

@@ -119,7 +119,8 @@ def _path(rng: np.random.Generator, recipe: Recipe, scale: np.ndarray, extent: t
         path = base + total * (travel(rng, steps) - 0.5)[:, None] * direction
     else:
         reach = min(0.35 * width, 0.6 * total)
-        periods = float(np.clip(speed * (steps - 1) / (2 * np.pi * reach), 0.3, 2.5))
+        turns = speed * (steps - 1) / (2 * np.pi * reach) if reach > 0 else 0.0  # a single frame goes nowhere
+        periods = float(np.clip(turns, 0.3, 2.5))
         path = base + reach * wander(rng, steps, periods=periods)[:, None] * direction
         path[:, 1] += 0.4 * min(reach, 0.5 * height) * wander(rng, steps, periods=periods)
     if rng.random() < recipe.leaves_and_returns:

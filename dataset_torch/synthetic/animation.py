@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from dataset_torch.errors import UserError
+from dataset_torch.frames import is_picture
 from dataset_torch.synthetic.cache import PictureCache
 from dataset_torch.synthetic.motion import log_uniform
 from dataset_torch.synthetic.pictures import LARGEST_SPRITE, Sprite, continue_colours, halve_cutout, limit_cutout
@@ -83,7 +84,7 @@ def open_animation(folder: Path, cache: PictureCache, *, weight: float = 1.0) ->
     Raises:
         UserError: fewer than two pictures, several sizes, or no alpha channel.
     """
-    paths = sorted(folder.glob("*.png"))
+    paths = sorted(p for p in folder.glob("*.png") if is_picture(p))
     if len(paths) < 2:
         raise UserError(f"{folder} holds {len(paths)} PNG pictures, an actor needs 2 or more: add some or remove it.")
     sizes = set()

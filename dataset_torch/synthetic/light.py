@@ -63,7 +63,8 @@ class CameraEffects:
         self.sigma = float(rng.uniform(0.8, 7)) if rng.random() < recipe.noise else 0.0
         self.grain_blur = rng.random() < 0.5
         self.offsets = rng.integers(0, 200, (steps, 2))
-        self.quality = int(rng.integers(*recipe.jpeg_quality)) if rng.random() < recipe.jpeg else 0
+        low, high = recipe.jpeg_quality
+        self.quality = int(rng.integers(low, max(high, low + 1))) if rng.random() < recipe.jpeg else 0
         self.sharpen = float(rng.uniform(0.2, 0.7)) if rng.random() < 0.25 else 0.0
         self.defocus = float(rng.uniform(0.4, 1.2)) if rng.random() < 0.2 else 0.0
 

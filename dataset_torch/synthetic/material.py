@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataset_torch.errors import UserError
+from dataset_torch.frames import is_picture
 from dataset_torch.synthetic.animation import AnimatedSprite, open_animation
 from dataset_torch.synthetic.cache import PictureCache
 from dataset_torch.synthetic.pictures import (
@@ -30,7 +31,7 @@ from dataset_torch.synthetic.pictures import (
     make_sprite,
     shrink,
 )
-from dataset_torch.synthetic.stored import open_background, open_cutout, open_still
+from dataset_torch.synthetic.stored import SMALLEST_SPRITE, open_background, open_cutout, open_still
 
 __all__ = [
     "LARGEST_PHOTO",
@@ -45,7 +46,6 @@ __all__ = [
     "shrink",
 ]
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 # Still life and drawings are plentiful among free cut-outs and rare in video: they are drawn less often.
 _RARE = {
     "space": 0.25,
@@ -92,13 +92,14 @@ def load_material(folders: Path | Sequence[Path]) -> Material:
         material.cutouts += [open_cutout(p, cache, weight=_weight(p.stem)) for p in _images(folder / "cutouts")]
         material.backgrounds += [open_background(path, cache) for path in _images(folder / "backgrounds")]
         material.stills += [open_still(p, stills, cache) for p in _images(stills / "JPEGImages", nested=True)]
-        actors = sorted(path for path in (folder / "actors").glob("*") if path.is_dir())
+        actors = sorted(path for path in (folder / "actors").glob("[!.]*") if path.is_dir())
         material.actors += [open_animation(path, cache, weight=_weight(path.name)) for path in actors]
-    if not (material.cutouts or material.stills or material.actors) or not material.photos:
+    things = material.cutouts or material.actors or [sprite for still in material.stills for sprite in still.sprites]
+    if not things or not material.photos:
         raise UserError(
             f"{', '.join(map(str, folders))} holds {len(material.cutouts)} cut-outs, {len(material.backgrounds)} "
             f"backgrounds and {len(material.stills)} stills: at least one thing to cut out and one photograph are "
-            "needed, in the folders cutouts (or actors), backgrounds, stills."
+            f"needed, in the folders cutouts (or actors), backgrounds, stills (objects of {SMALLEST_SPRITE} pixels)."
         )
     return material
 
@@ -110,4 +111,4 @@ def _weight(name: str) -> float:
 
 def _images(folder: Path, *, nested: bool = False) -> list[Path]:
     pattern = "*/*" if nested else "*"
-    return sorted(p for p in folder.glob(pattern) if p.suffix.lower() in _SUFFIXES)
+    return sorted(p for p in folder.glob(pattern) if is_picture(p))

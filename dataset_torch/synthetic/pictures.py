@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from dataset_torch.errors import UserError
+from dataset_torch.masks import resize_ids
 
 LARGEST_SPRITE = 400  # pixels; the largest an object gets in a 192 x 336 frame is about this
 LARGEST_PHOTO = 960
@@ -64,15 +67,33 @@ def load_cutout(path: Path, *, weight: float = 1.0) -> Sprite:
 
 
 def read_photo(path: Path) -> np.ndarray:
-    """The picture as uint8 RGB.
+    """The picture as uint8 RGB, turned as the camera was held.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or only in part.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    if data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-4096:]:  # no end of a JPEG, or much behind it
+        _refuse_truncated(path, data)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error:  # more pixels than OpenCV takes
+        image = None
     if image is None:
         raise UserError(f"{path} cannot be read as an image.")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _refuse_truncated(path: Path, data: bytes) -> None:
+    """OpenCV fills up with grey what a truncated file lacks; Pillow says so."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} cannot be read ({error}). Restore or remove the file.") from error
 
 
 def shrink(image: np.ndarray, largest: int) -> np.ndarray:
@@ -105,13 +126,13 @@ def make_sprite(name: str, rgba: np.ndarray, parts: np.ndarray, *, weight: float
     rgba = limit_cutout(rgba, LARGEST_SPRITE)
     scale = rgba.shape[1] / width
     rgba = np.dstack([continue_colours(rgba[..., :3], rgba[..., 3]), rgba[..., 3]])
-    parts = cv2.resize(parts, (rgba.shape[1], rgba.shape[0]), interpolation=cv2.INTER_NEAREST)
+    parts = resize_ids(parts, *rgba.shape[:2])
     # A transparent rim, so that interpolation beyond the border fades out.
     rgba = cv2.copyMakeBorder(rgba, 4, 4, 4, 4, cv2.BORDER_REPLICATE)
     rgba[:4, :, 3] = rgba[-4:, :, 3] = rgba[:, :4, 3] = rgba[:, -4:, 3] = 0
     parts = cv2.copyMakeBorder(parts, 4, 4, 4, 4, cv2.BORDER_CONSTANT, value=0)
     levels = image_pyramid(rgba, smallest=12)
-    pyramid = [(r, cv2.resize(parts, (r.shape[1], r.shape[0]), interpolation=cv2.INTER_NEAREST)) for r in levels]
+    pyramid = [(level, resize_ids(parts, *level.shape[:2])) for level in levels]
     return Sprite(
         name,
         pyramid,

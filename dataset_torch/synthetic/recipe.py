@@ -65,6 +65,24 @@ class Recipe:
 
 
 DEFAULT_RECIPE = Recipe()
+SMALLEST_SIDE, LARGEST_SIDE = 16, 8192  # pixels of a frame
+_BY_FACTOR = ("area", "distractor_area", "speed", "camera_speed")  # every factor is equally likely: 0 has none
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise `UserError` for a recipe that nothing can be rendered by."""
+    if recipe.steps < 1:
+        raise UserError(f"a clip has 1 frame or more, not {recipe.steps}.")
+    if not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in (recipe.height, recipe.width)):
+        raise UserError(
+            f"frames of {recipe.height} x {recipe.width} pixels cannot be rendered: each side is {SMALLEST_SIDE} to "
+            f"{LARGEST_SIDE} pixels."
+        )
+    for name in _BY_FACTOR:
+        if not getattr(recipe, name)[0] > 0:
+            raise UserError(f"{name} begins at {getattr(recipe, name)[0]:g}, and must be above 0, such as 0.0001.")
+    if recipe.jpeg_quality[1] > 100:
+        raise UserError(f"jpeg_quality ends at {recipe.jpeg_quality[1]}: it is 100 at most.")
 
 
 def changed_recipe(recipe: Recipe, pairs: Sequence[str]) -> Recipe:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from dataset_torch.clip import Clip
+from dataset_torch.errors import UserError
 from dataset_torch.synthetic import puppet
 from dataset_torch.synthetic.actors import Poses, choose_sprite, make_layer, random_poses
 from dataset_torch.synthetic.crowd import add_crowd
@@ -27,7 +28,7 @@ def render_clip(seed: int | tuple[int, ...], material: Material, recipe: Recipe 
     the picture in others, the first included.  Costs about 0.15 s on one core at 192 x 336 x 8.
 
     Raises:
-        RuntimeError: no object was visible in `ATTEMPTS` scenes (the recipe's sizes are too small).
+        UserError: no object was visible in `ATTEMPTS` scenes (the recipe's sizes are too small).
     """
     rng = np.random.default_rng(seed)
     for _ in range(ATTEMPTS):
@@ -36,7 +37,10 @@ def render_clip(seed: int | tuple[int, ...], material: Material, recipe: Recipe 
         if masks.any():
             ids = tuple(range(1, int(masks.max()) + 1))
             return Clip(frames, masks, ids, name=f"synthetic-{seed}")
-    raise RuntimeError(f"no visible object in {ATTEMPTS} scenes from seed {seed}: the recipe's areas are too small.")
+    raise UserError(
+        f"no object of {recipe.smallest_object} pixels in {ATTEMPTS} scenes from seed {seed}. Render larger frames "
+        "(--size) or larger objects (--set area=LOW,HIGH), or ask for less (--set smallest_object=PIXELS)."
+    )
 
 
 def render_still(rng: np.random.Generator, photo: Photo, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
@@ -159,7 +163,9 @@ class _Scene:
             layers += [self._post() for _ in range(int(rng.integers(2, 6)))]
         if background.labels is None and rng.random() < recipe.crowd:
             singles = [sprite for photo in stills for sprite in photo.sprites if sprite.parts == 1]
-            add_crowd(rng, recipe, background, singles or self.material.cutouts or self.material.actors)
+            onlookers = singles or self.material.cutouts or self.material.actors
+            if onlookers:
+                add_crowd(rng, recipe, background, onlookers)
         return background, layers
 
     def _whole_still(self, still: Photo, count: int) -> Background:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from dataset_torch.masks import resize_ids
 from dataset_torch.synthetic.layers import densify, line_kernel, node_grid
 from dataset_torch.synthetic.material import Photo
 from dataset_torch.synthetic.motion import ThinPlate, log_uniform, random_thin_plate, travel, wander
@@ -99,7 +100,8 @@ class Background:
         if self.labels is None:
             ids = np.zeros((height, width), np.uint8)
         else:
-            ids = cv2.remap(self.labels, mapping, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+            # Beyond the photograph's border its mirror image is seen, and belongs to what it shows.
+            ids = cv2.remap(self.labels, mapping, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101)
         return frame.astype(np.float32), ids
 
 
@@ -120,10 +122,7 @@ def random_background(
     level = int(np.clip(np.floor(np.log2(max(scale, 1e-3)) + 0.25), 0, len(pyramid) - 1))
     texture = pyramid[level]
     factor = texture.shape[1] / full_width
-    labels = None
-    if whole:
-        size = (texture.shape[1], texture.shape[0])
-        labels = cv2.resize(photo.labels, size, interpolation=cv2.INTER_NEAREST)
+    labels = resize_ids(photo.labels, *texture.shape[:2]) if whole else None
     if not whole and rng.random() < recipe.background_defocus:
         texture = cv2.GaussianBlur(texture, (0, 0), rng.uniform(0.7, 3.5))
     if rng.random() < 0.5 and not filled:

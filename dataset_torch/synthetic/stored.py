@@ -13,10 +13,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from dataset_torch.errors import UserError
 from dataset_torch.frames import upright_size
-from dataset_torch.masks import read_mask
+from dataset_torch.masks import read_mask, refuse_grey_levels
 from dataset_torch.synthetic.cache import PictureCache
 from dataset_torch.synthetic.pictures import (
     LARGEST_PHOTO,
@@ -32,7 +33,8 @@ from dataset_torch.synthetic.pictures import (
 )
 
 _MARGIN = 8  # pixels
-_SMALLEST_SPRITE = 400  # pixels; smaller ones are a smear when enlarged
+_SMALLEST_PHOTO = 8  # pixels of its shorter side; textures are cut from it
+SMALLEST_SPRITE = 400  # pixels; smaller ones are a smear when enlarged
 
 
 class StoredSprite(Sprite):
@@ -144,9 +146,11 @@ def open_background(path: Path, cache: PictureCache) -> Photo:
     """A photograph to put things on.
 
     Raises:
-        UserError: it is no image.
+        UserError: it is no image, or a tiny one.
     """
-    _image_size(path)
+    size = _image_size(path)
+    if min(size) < _SMALLEST_PHOTO:
+        raise UserError(f"{path} is {size[1]} x {size[0]} pixels, too small for a background: remove it.")
     return StoredPhoto(path.stem, path, cache)
 
 
@@ -162,6 +166,9 @@ def open_still(path: Path, root: Path, cache: PictureCache) -> Photo:
     size, mask = _image_size(path), read_mask(mask_path)
     if mask.shape != size:
         raise UserError(f"{mask_path} is {mask.shape}, its photograph {size}: they must have the same size.")
+    if min(size) < _SMALLEST_PHOTO:
+        raise UserError(f"{path} is {size[1]} x {size[0]} pixels, too small for a still: remove it.")
+    refuse_grey_levels(mask, mask_path)
     pixels = np.bincount(mask.reshape(-1), minlength=256)
     ids = [i for i in range(1, 255) if pixels[i]]
     if not ids:
@@ -169,7 +176,7 @@ def open_still(path: Path, root: Path, cache: PictureCache) -> Photo:
     still = StoredStill(path.parent.name, path, mask_path, cache)
     for group in [[i] for i in ids] + touching(mask, ids):
         name = f"{still.name}-" + "+".join(map(str, group))
-        if pixels[group].sum() >= _SMALLEST_SPRITE:
+        if pixels[group].sum() >= SMALLEST_SPRITE:
             still.sprites.append(StoredSprite(name, partial(still.cut, name, group), cache, parts=len(group)))
     return still
 
@@ -207,6 +214,6 @@ def _image_size(path: Path) -> tuple[int, int]:
     """Height and width from the file's header, turned as the camera was held."""
     try:
         width, height = upright_size(path)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as an image.") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} cannot be read as an image ({error}).") from error
     return height, width

@@ -9,7 +9,9 @@
 * `losses`: on every frame the mask; what was carried from other frames; reliability, predicted J and the order of the
   R-scores, all three supervised directly.
 * `engine`, `state`, `parallel`, `board`: steps, averaged weights, exact resume, several processes, logs.
-* `validation`: the segmenter on held-out clips; decides which weights are kept.
+* `folder`, `interruption`: one run in a folder at a time, and how it is stopped.
+* `setup`, `imagenet`: the network that a run begins with.
+* `validation`: the segmenter on held-out clips, J&F per round; the area over rounds decides which weights are kept.
 
 A pass depends on the weights and on (seed, number of the pass) alone, so a run that was killed goes on to the bit, and
 any number of processes share one step's passes.  (Only a set of clips that grows during the run changes what is drawn.)

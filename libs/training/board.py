@@ -17,6 +17,11 @@ class Board:
         else:
             self._writer = SummaryWriter(str(folder))
 
+    @property
+    def is_there(self) -> bool:
+        """Whether anything is written."""
+        return self._writer is not None
+
     def write(self, values: Mapping[str, float], step: int) -> None:
         """Add the scalars of one step."""
         if self._writer is not None:

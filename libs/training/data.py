@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from dataset_torch.clip import Clip
@@ -13,26 +15,21 @@ from dataset_torch.clip_folders import ImageMaskClips, davis_clips, youtube_clip
 from dataset_torch.clip_sampling import ClipOptions
 from dataset_torch.clips import ClipSource, MixedClips, RenderedClips, SyntheticClips
 from dataset_torch.errors import UserError
+from dataset_torch.masks import resize_ids
 from dataset_torch.synthetic.material import load_material
 from libs.training.recipe import Recipe, Stage
+from libs.training.samples import clearest_frame
 
 KINDS = {
     "clips": "PATH, clips rendered by `python -m dataset_torch.synthetic`",
-    "davis": "ROOT, DAVIS-2017 train",
+    "davis": "ROOT, DAVIS-2017 train (for validation: val)",
     "youtube": "ROOT, YouTube-VOS train without the YouTube-iVOS videos",
     "images": "IMAGES,MASKS, single pictures that are moved (static pretraining)",
     "material": "FOLDER, clips rendered while training",
 }
-VALIDATION_STEPS = 8
-VALIDATION_OPTIONS = ClipOptions(
-    steps=VALIDATION_STEPS,
-    largest_stride=1,
-    reverse=0,
-    flip=0,
-    smallest_crop=1,
-    aspect=1,
-    colour=0,
-)
+VALIDATION_FRAMES = 24  # of a video, at most
+VALIDATION_SHORT_SIDE = 480  # pixels; larger pictures are shrunk to it
+VALIDATION_OPTIONS = ClipOptions(steps=8, largest_stride=1, reverse=0)  # what is rendered or moved has 8 frames
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,10 @@ class TrainingSet:
     kind: str
     source: ClipSource
     weight: float = 1.0
+    specification: str = ""  # as it was given
+
+
+Opener = Callable[[str, ClipOptions], ClipSource]
 
 
 def _open_images(path: str, options: ClipOptions) -> ClipSource:
@@ -51,19 +52,21 @@ def _open_images(path: str, options: ClipOptions) -> ClipSource:
     return ImageMaskClips(images, masks, options, strict=False)
 
 
-_OPENERS: dict[str, Callable[[str, ClipOptions], ClipSource]] = {
+_OPENERS: dict[str, Opener] = {
     "clips": RenderedClips,
     "davis": davis_clips,
     "youtube": youtube_clips,
     "images": _open_images,
     "material": lambda path, options: SyntheticClips(load_material(Path(path)), options),
 }
+# What is trained on must not decide which weights are kept.
+_VALIDATION_OPENERS = {**_OPENERS, "davis": partial(davis_clips, image_set="2017/val.txt")}
 
 
-def open_set(specification: str) -> TrainingSet:
+def open_set(specification: str, *, openers: Mapping[str, Opener] = _OPENERS) -> TrainingSet:
     """Open `KIND:PATH` or `KIND:PATH*WEIGHT`.  Raises `UserError` for an unknown kind and for unusable folders."""
     kind, colon, path = specification.partition(":")
-    if not colon or kind not in _OPENERS:
+    if not colon or kind not in openers:
         kinds = "; ".join(f"{name}:{what}" for name, what in KINDS.items())
         raise UserError(f"unknown training set {specification!r}. Write KIND:PATH, where KIND:PATH is one of {kinds}.")
     weight = 1.0
@@ -73,9 +76,9 @@ def open_set(specification: str) -> TrainingSet:
             weight = float(text)
         except ValueError:
             raise UserError(f"{specification!r}: {text!r} after * is no weight.") from None
-        if weight <= 0:
-            raise UserError(f"{specification!r}: the weight must be positive.")
-    return TrainingSet(kind, _OPENERS[kind](path, ClipOptions()), weight)
+        if not 0 < weight < float("inf"):
+            raise UserError(f"{specification!r}: the weight must be positive, and a number.")
+    return TrainingSet(kind, openers[kind](path, ClipOptions()), weight, specification)
 
 
 def stage_source(sets: Sequence[TrainingSet], recipe: Recipe, stage: Stage) -> ClipSource:
@@ -109,7 +112,46 @@ def skipped(sets: Sequence[TrainingSet]) -> int:
 
 
 def validation_clips(specification: str, count: int) -> list[Clip]:
-    """The first `count` items of a set, whole and unchanged: always the same clips."""
-    source = open_set(specification).source
+    """The first `count` usable items of a set, always the same clips: nothing about them is augmented.
+
+    Up to `VALIDATION_FRAMES` frames on end of a video, whole pictures (shrunk where the shorter side is above
+    `VALIDATION_SHORT_SIDE`) with all their objects; void is background.  `davis:ROOT` is its list `2017/val.txt`.
+
+    Raises:
+        UserError: as `open_set`, or no item shows an object that can be stroked.
+    """
+    source = open_set(specification, openers=_VALIDATION_OPENERS).source
     source.options = VALIDATION_OPTIONS
-    return [source.clip(i, np.random.default_rng(i)) for i in range(min(count, len(source)))]
+    clips: list[Clip] = []
+    for index in range(min(len(source), 10 * count)):  # some sources never end
+        try:
+            clip = _held_out(source.excerpt(index, np.random.default_rng(index), VALIDATION_FRAMES))
+        except UserError as error:
+            source._skip("unusable", str(error))
+            continue
+        if clearest_frame(clip)[1]:
+            clips.append(clip)
+        else:
+            source._skip("no object large enough", clip.name)
+        if len(clips) == count:
+            break
+    if not clips:
+        raise UserError(
+            f"--validation {specification}: no clip shows an object that is large enough to be stroked "
+            f"({source.summary()}). Give another set."
+        )
+    return clips
+
+
+def _held_out(clip: Clip) -> Clip:
+    """The clip without void, at most `VALIDATION_SHORT_SIDE` tall (or wide)."""
+    frames, masks = clip.frames, np.where(clip.masks == 255, 0, clip.masks).astype(np.uint8)
+    factor = VALIDATION_SHORT_SIDE / min(masks.shape[1:])
+    if factor < 1:
+        height, width = (round(factor * side) for side in masks.shape[1:])
+        frames = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames])
+        masks = np.stack([resize_ids(mask, height, width) for mask in masks])
+    ids = tuple(int(i) for i in np.unique(masks) if i)
+    if not ids:
+        raise UserError(f"{clip.name} shows no object.")
+    return Clip(frames, masks, ids, clip.name)

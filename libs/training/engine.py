@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from dataset_torch.atomic import write_atomic
 from dataset_torch.errors import UserError
 from libs.checkpoints import save_checkpoint
 from libs.training.board import Board
@@ -27,34 +29,16 @@ from libs.training.state import (
     RunState,
     learning_rate_factor,
     make_optimiser,
+    read_state,
     set_learning_rate,
     trained_parameters,
 )
 from networks.interface import GuidedNetwork
 
 LOG_FIELDS = (
-    *(
-        "step",
-        "passes",
-        "seconds",
-        "rate",
-        "loss",
-        "interaction",
-        "round1",
-        "round2",
-        "round3",
-        "rank",
-        "gradient",
-    ),
-    *(
-        "val_round1",
-        "val_round2",
-        "val_round3",
-        "val_rank",
-        "val_score",
-        "skipped_clips",
-        "bad_steps",
-    ),
+    *("step", "passes", "seconds", "rate", "loss", "interaction", "round1", "round2", "round3", "rank", "gradient"),
+    *("val_round1", "val_round2", "val_round3", "val_jf1", "val_jf2", "val_jf3", "val_rank", "val_score"),
+    *("skipped_clips", "bad_steps"),
 )
 
 
@@ -100,20 +84,23 @@ class Engine:
         )
         self.bad_in_a_row = 0
         self.log_rows: list[dict[str, float]] = []
+        self.changes: list[str] = []  # since the run began: settings that `resume` found different
 
     # ---- running -------------------------------------------------------------------------------------------------
 
     def resume(self) -> bool:
         """Continue from `state.pth` if there is one; whether there was."""
         path = self.folder / "state.pth"
-        if not path.is_file():
+        content = self.processes.from_first(lambda: read_state(path) if path.is_file() else None)
+        if content is None:
             return False
-        self.state.load(path, self.recipe)
-        log = self.folder / "log.csv"
-        if log.is_file():  # rows later than the saved state are done again
-            with log.open(newline="") as file:
-                self.log_rows = [row for row in csv.DictReader(file) if int(row["step"]) <= self.state.step]
+        self.changes = self.state.restore(content, path, self.recipe, self._specifications())
+        if self.processes.is_first:
+            self.log_rows = read_log(self.folder / "log.csv", self.state.step)
         return True
+
+    def _specifications(self) -> list[str]:
+        return [one.specification or one.kind for one in self.data]
 
     def run(self, *, stop: Callable[[], bool] = lambda: False) -> None:
         """Train until the recipe's last step, or until `stop()`; saves before it returns.
@@ -136,11 +123,14 @@ class Engine:
             if now - validated > self.recipe.validate_seconds:
                 self.validate()
                 validated = time.monotonic()
-            if now - saved > self.recipe.save_seconds:
+                self.save()  # lest a kill forgets how good the best weights are, and worse ones replace them
+                saved = time.monotonic()
+            elif now - saved > self.recipe.save_seconds:
                 self.save()
                 saved = time.monotonic()
         if collected:
             self._log(collected, norm)
+        self.save()  # a validation takes minutes, and whoever stopped the run may not wait for it
         self.validate()
         self.save()
 
@@ -238,7 +228,7 @@ class Engine:
     def save(self) -> None:
         """Write the state, from the first process."""
         if self.processes.is_first:
-            self.state.save(self.folder / "state.pth", self.recipe)
+            self.state.save(self.folder / "state.pth", self.recipe, self._specifications())
 
     def _export(self, name: str, outcome: Validation | None) -> None:
         meta = {
@@ -285,10 +275,26 @@ class Engine:
         writer = csv.DictWriter(buffer, LOG_FIELDS)
         writer.writeheader()
         writer.writerows(self.log_rows)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "log.csv").write_text(buffer.getvalue())
+        write_atomic(self.folder / "log.csv", buffer.getvalue())
         if self.board is not None:
             self.board.write({k: float(v) for k, v in row.items() if k != "step"}, int(row["step"]))
+
+
+def read_log(path: Path, last_step: int) -> list[dict[str, Any]]:
+    """The rows of a run's log up to a step; later ones are done again.  Columns it lacks stay empty.
+
+    Raises `UserError` if it is no log.
+    """
+    if not path.is_file():
+        return []
+    try:
+        with path.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if int(row["step"]) <= last_step]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UserError(
+            f"{path} cannot be read as the run's log ({error}). Move it away; a new one is begun."
+        ) from error
+    return [{name: row.get(name, "") for name in LOG_FIELDS} for row in rows]
 
 
 def recipe_in_words(recipe: Recipe) -> str:

@@ -7,9 +7,10 @@ clip, which DDP's hooks do not allow, and the step's result is the same for any 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -18,6 +19,7 @@ from dataset_torch.errors import UserError
 
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 CPU = torch.device("cpu")
+Value = TypeVar("Value")
 PATIENCE = timedelta(hours=2)  # the others wait while the first process validates
 
 
@@ -63,10 +65,18 @@ class Processes:
             distributed.destroy_process_group()
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace every gradient by the sum over processes; one message for all."""
+        """Replace every gradient by the sum over processes; what has none in any process goes on having none.
+
+        An optimiser leaves alone what has no gradient, but moves what has one of zeros (momentum, weight decay).
+        """
         if self.count == 1:
             return
         parameters = list(parameters)
+        owners = torch.tensor([float(p.grad is not None) for p in parameters], device=self.device)
+        distributed.all_reduce(owners)
+        parameters = [p for p, number in zip(parameters, owners.tolist()) if number > 0]
+        if not parameters:
+            return
         for p in parameters:
             if p.grad is None:
                 p.grad = torch.zeros_like(p)
@@ -80,6 +90,25 @@ class Processes:
         if self.count > 1:
             for p in parameters:
                 distributed.broadcast(p.data, 0)
+
+    def from_first(self, make: Callable[[], Value]) -> Value:
+        """What `make()` gives in the first process, in every process; its `UserError` too.
+
+        Processes on several hosts may each see another disk, so that what is read must be read once.
+        """
+        if self.count == 1:
+            return make()
+        box: list[tuple[Value | None, str]] = [(None, "")]
+        if self.is_first:
+            try:
+                box = [(make(), "")]
+            except UserError as error:
+                box = [(None, str(error))]
+        distributed.broadcast_object_list(box, 0, device=self.device)
+        value, problem = box[0]
+        if problem:
+            raise UserError(problem)
+        return value
 
     def any(self, here: bool) -> bool:
         """Whether it is so in any process; every process gets the same answer."""

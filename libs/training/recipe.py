@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from libs.simulated_user import UserStyle
 
 RECIPES = (
     "compact",
+    "compact_borders",
     "compact_chains",
     "compact_joint",
     "compact_motion",
@@ -100,26 +102,63 @@ class Recipe:
         return self.stages[-1]
 
 
-def load_recipe(name: str, **changes: Any) -> Recipe:
+# Of the numbers that can be set: from, to (both included unless said), and how a message calls it.
+_NUMBERS: dict[str, tuple[float, float, str]] = {
+    "steps": (1, 1e9, "1 or more"),
+    "clips_per_step": (1, 1e6, "1 or more"),
+    "learning_rate": (1e-12, 1e3, "positive"),
+    "backbone_rate": (0, 1e3, "0 or more"),
+    "warm_up_steps": (0, 1e9, "0 or more"),
+    "final_rate": (0, 1, "between 0 and 1"),
+    "weight_decay": (0, 1e3, "0 or more"),
+    "gradient_norm": (1e-12, 1e12, "positive"),
+    "average_decay": (0, 1 - 1e-12, "0 or more and below 1"),
+    "smallest_crop": (1e-3, 1, "above 0 and at most 1"),
+    "colour": (0, 10, "0 or more"),
+    "recolour": (0, 1, "between 0 and 1"),
+    "bad_steps_allowed": (1, 1e9, "1 or more"),
+    "save_seconds": (0, 1e9, "0 or more"),
+    "validate_seconds": (0, 1e9, "0 or more"),
+    "validation_clips": (1, 1e6, "1 or more"),
+    "seed": (0, 2**31 - 1, "0 or more"),
+}
+
+
+def load_recipe(name: str, /, **changes: Any) -> Recipe:
     """The recipe of that name with some plain fields replaced.  Raises `UserError` for unknown names or bad values."""
     if name not in RECIPES:
         raise UserError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}.")
     recipe = importlib.import_module(f"libs.training.recipes.{name}").RECIPE
-    plain = {f.name: f.type for f in dataclasses.fields(Recipe) if f.type in ("int", "float", "str")}
-    unknown = sorted(set(changes) - set(plain))
-    if unknown:
-        raise UserError(f"a recipe has no plain setting {unknown[0]!r}; there are {', '.join(sorted(plain))}.")
+    kinds = {f.name: f.type for f in dataclasses.fields(Recipe) if f.name in (*_NUMBERS, "precision")}
+    for setting, value in changes.items():
+        if setting not in kinds:
+            raise UserError(f"a recipe has no plain setting {setting!r}; there are {', '.join(sorted(kinds))}.")
+        changes[setting] = _of_kind(setting, value, kinds[setting])
     recipe = dataclasses.replace(recipe, **changes)
     check_recipe(recipe)
     return recipe
+
+
+def _of_kind(setting: str, value: Any, kind: str) -> Any:
+    """The value as its setting has it: 1 where a fraction is meant is 1.0."""
+    if kind == "str":
+        return str(value)
+    if isinstance(value, str) or not math.isfinite(value) or (kind == "int" and value != int(value)):
+        wanted = "a whole number" if kind == "int" else "a number"
+        raise UserError(f"the setting {setting} is {wanted}, not {value!r}.")
+    return int(value) if kind == "int" else float(value)
 
 
 def check_recipe(recipe: Recipe) -> None:
     """Raise `UserError` if the recipe cannot be run."""
     if recipe.precision not in ("float32", "bfloat16"):  # float16 would need its gradients scaled
         raise UserError(f"recipe {recipe.name}: precision is float32 or bfloat16, not {recipe.precision!r}.")
-    if not recipe.stages or recipe.steps < 1 or recipe.clips_per_step < 1:
-        raise UserError(f"recipe {recipe.name}: it needs stages, and at least one step of one clip.")
+    for name, (lowest, highest, wanted) in _NUMBERS.items():
+        value = getattr(recipe, name)
+        if not lowest <= value <= highest:  # neither is not a number
+            raise UserError(f"recipe {recipe.name}: {name} is {value!r}, and must be {wanted}.")
+    if not recipe.stages:
+        raise UserError(f"recipe {recipe.name}: it needs stages.")
     for stage in recipe.stages:
         if any(n % 32 for n in stage.size):
             raise UserError(f"recipe {recipe.name}: the input size {stage.size} is not a multiple of 32.")

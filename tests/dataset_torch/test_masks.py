@@ -5,7 +5,15 @@ import pytest
 from PIL import Image
 
 from dataset_torch.errors import UserError
-from dataset_torch.masks import COLOUR_BLIND_PALETTE, DAVIS_PALETTE, overlay, read_mask, write_mask
+from dataset_torch.masks import (
+    COLOUR_BLIND_PALETTE,
+    DAVIS_PALETTE,
+    looks_grey,
+    overlay,
+    read_mask,
+    refuse_grey_levels,
+    write_mask,
+)
 
 
 def test_masks_survive_the_disk(tmp_path):
@@ -48,3 +56,28 @@ def test_only_objects_are_coloured():
     out = overlay(image, mask, contours=False)
     assert (out[mask == 0] == 100).all() and out[1, 2].tolist() == [114, 50, 50]
     assert (overlay(image, mask)[1, 1] == 255).all()
+
+
+def test_soft_outlines_are_told_from_objects(tmp_path):
+    disc = np.zeros((60, 80), np.uint8)
+    y, x = np.mgrid[:60, :80]
+    distance = 20 - np.hypot(y - 30, x - 40)
+    disc[distance > 0] = 255
+    assert not looks_grey(disc)
+    assert looks_grey(np.clip(128 + 60 * distance, 0, 255).astype(np.uint8))
+    coarse = np.where(np.abs(distance) < 0.7, 128, disc).astype(np.uint8)
+    assert looks_grey(coarse)  # one level between
+    assert looks_grey(np.tile(np.arange(80, dtype=np.uint8) * 3, (60, 1)))  # a fade
+    objects = np.zeros((60, 80), np.uint8)
+    for number in range(12):
+        objects[5 * number : 5 * number + 5, 10:70] = 20 * number
+    objects[:, 68:72] = 255
+    assert not looks_grey(objects)  # many ids, with void
+    thin = np.zeros((60, 80), np.uint8)
+    thin[10], thin[20:22] = 1, 2
+    assert not looks_grey(thin)
+    write_mask(tmp_path / "palette.png", coarse)
+    refuse_grey_levels(coarse, tmp_path / "palette.png")  # entries of a palette are ids
+    Image.fromarray(coarse).save(tmp_path / "grey.png")
+    with pytest.raises(UserError, match="hard edges"):
+        refuse_grey_levels(coarse, tmp_path / "grey.png")

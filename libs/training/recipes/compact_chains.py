@@ -4,7 +4,7 @@ The chains of recipe `compact` have seven frames at most, those of a video dozen
 Two fifths of the frames are learned from, the others carry the masks on, with the errors that gather:
 
     python -m dataset_torch.synthetic --material MATERIAL --out LONG --count 900 --steps 24 --size 240 432
-    python train.py --recipe compact_chains --start CHECKPOINT --data clips:LONG --validation clips:OTHERS
+    python train.py --recipe compact_chains --start-from CHECKPOINT --data clips:LONG --validation clips:OTHERS
 
 What it won alone, and what it cost, is in checkpoints/gis-compact-measurements.md; the shipped weights come from
 `compact_joint` and `compact_whole`, which teach the reading of strokes as well.

@@ -4,7 +4,7 @@ A better first mask changes what the propagation is given, and what it returns i
 apart, the two win little over rounds.  Chains are those of `compact_chains`; a frame beside each pass is annotated for
 practice.  What the memory is told of an annotated frame stays:
 
-    python train.py --recipe compact_joint --start CHECKPOINT --data clips:LONG --data images:PHOTOGRAPHS,MASKS
+    python train.py --recipe compact_joint --start-from CHECKPOINT --data clips:LONG --data images:PHOTOGRAPHS,MASKS
 """
 
 from dataclasses import replace

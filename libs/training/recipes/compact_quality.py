@@ -3,7 +3,7 @@
 The other recipe's chains are short, so the head there sees few of the errors that gather over a video.  Here the rest
 of the network stands still, a pass costs a forward pass, and chains are as long as the clips are:
 
-    python train.py --recipe compact_quality --start CHECKPOINT --data clips:CLIPS --validation clips:OTHERS
+    python train.py --recipe compact_quality --start-from CHECKPOINT --data clips:CLIPS --validation clips:OTHERS
 """
 
 from libs.training.recipe import LossWeights, Recipe, Stage

@@ -4,7 +4,7 @@ Single pictures: a frame that is annotated needs no propagation to learn from, s
 interaction branch.  What the memory is told of an annotated frame (its object feature) does not pass the layers that
 learn here, so the propagation reads strokes as before.
 
-    python train.py --recipe compact_strokes --start CHECKPOINT --data images:PHOTOGRAPHS,MASKS --data clips:CLIPS
+    python train.py --recipe compact_strokes --start-from CHECKPOINT --data images:PHOTOGRAPHS,MASKS --data clips:CLIPS
 """
 
 from dataclasses import replace

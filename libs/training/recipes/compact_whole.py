@@ -2,7 +2,7 @@
 
 What the memory is told of an annotated frame, and the keys that frames are matched by, move with the rest:
 
-    python train.py --recipe compact_whole --start CHECKPOINT --data clips:LONG --data images:PHOTOGRAPHS,MASKS
+    python train.py --recipe compact_whole --start-from CHECKPOINT --data clips:LONG --data images:PHOTOGRAPHS,MASKS
 """
 
 from dataclasses import replace

@@ -1,10 +1,13 @@
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from dataset_torch.errors import UserError
 from dataset_torch.masks import write_mask
 from dataset_torch.synthetic.material import load_cutout, load_material
-from tests.dataset_torch.toy_material import disc, picture, write_image, write_material
+from dataset_torch.synthetic.pictures import read_photo
+from tests.dataset_torch.toy_material import disc, picture, two_object_mask, write_image, write_material
 
 
 def test_everything_is_found(tmp_path):
@@ -84,3 +87,57 @@ def test_several_folders_are_put_together(tmp_path):
     write_image(folders[0] / "backgrounds" / "wall.png", np.full((120, 200, 3), 9, np.uint8))
     assert (material.backgrounds[0].pyramid[0] == 9).all()  # read on first use
     assert (material.backgrounds[2].pyramid[0] != 9).any()
+
+
+def test_hidden_files_are_no_material_and_every_picture_is(tmp_path):
+    root = write_material(tmp_path)
+    write_image(root / "backgrounds" / "second.bmp", picture(120, 200, 3))
+    for index in range(2):
+        write_image(root / "actors" / "bar" / f"{index}.png", disc(40))
+    for path in [*root.rglob("*.png")]:
+        path.with_name(f"._{path.name}").write_bytes(b"left by a Mac")
+    (root / "actors" / ".trash").mkdir()
+    material = load_material(root)
+    assert [photo.name for photo in material.backgrounds] == ["second", "wall"]
+    assert (len(material.cutouts), len(material.stills), [len(a.paths) for a in material.actors]) == (2, 1, [2])
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (5, 60)])
+def test_a_tiny_background_is_refused(tmp_path, height, width):
+    root = write_material(tmp_path)
+    write_image(root / "backgrounds" / "tiny.png", picture(120, 200)[:height, :width])
+    with pytest.raises(UserError, match="too small for a background"):
+        load_material(root)
+
+
+def test_a_still_whose_objects_are_too_small_is_nothing_to_cut_out(tmp_path):
+    mask = np.zeros((90, 160), np.uint8)
+    mask[10:15, 10:15] = 1
+    write_image(tmp_path / "stills" / "JPEGImages" / "pair" / "00000.png", picture(90, 160, 2))
+    (tmp_path / "stills" / "Annotations" / "pair").mkdir(parents=True)
+    write_mask(tmp_path / "stills" / "Annotations" / "pair" / "00000.png", mask)
+    with pytest.raises(UserError, match="objects of 400 pixels"):
+        load_material(tmp_path)
+
+
+def test_a_picture_that_is_too_large_is_told(tmp_path, monkeypatch):
+    root = write_material(tmp_path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(UserError, match="cannot be read as an image"):
+        load_material(root)
+
+
+def test_a_truncated_background_is_no_background(tmp_path):
+    path = tmp_path / "wall.jpg"
+    write_image(path, picture(120, 200))
+    path.write_bytes(path.read_bytes()[:1500])
+    with pytest.raises(UserError, match="truncated"):
+        read_photo(path)
+
+
+def test_soft_masks_of_stills_are_refused(tmp_path):
+    root = write_material(tmp_path)
+    soft = cv2.GaussianBlur(np.where(two_object_mask() == 1, 255, 0).astype(np.uint8), (0, 0), 3)
+    Image.fromarray(soft).save(root / "stills" / "Annotations" / "pair" / "00000.png")
+    with pytest.raises(UserError, match="grey levels"):
+        load_material(root)

@@ -42,3 +42,29 @@ def test_the_command_line_takes_settings(tmp_path, capsys):
     assert len(ClipShards(tmp_path / "a")[0].object_ids) <= 3
     assert main([*arguments, "--out", str(tmp_path / "b"), "--set", "occluder=2"]) == 2
     assert "between 0 and 1" in capsys.readouterr().err and not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--steps", "0"], "1 frame or more"),
+        (["--size", "0", "0"], "each side is 16"),
+        (["--size", "8", "8"], "each side is 16"),
+        (["--size", "48", "100000"], "each side is 16"),
+        (["--set", "area=0,.1"], "must be above 0"),
+        (["--set", "speed=0,0"], "must be above 0"),
+        (["--set", "jpeg_quality=50,500"], "100 at most"),
+        (["--set", "smallest_object=100000"], "Render larger frames"),
+        (["--seed", "-1"], "--seed is 0 or more"),
+        (["--count", "-1"], "--count is 0 or more"),
+        (["--workers", "0"], "--workers is 1 or more"),
+    ],
+)
+def test_what_cannot_be_rendered_is_refused_in_words(tmp_path, capsys, arguments, why):
+    given = ["--material", str(write_material(tmp_path / "m")), "--count", "1", "--out", str(tmp_path / "o")]
+    size = [] if "--size" in arguments else ["--size", "48", "80"]
+    try:
+        status = main([*given, *size, *arguments])
+    except SystemExit as refusal:  # argparse's own way
+        status = refusal.code
+    assert status == 2 and why in capsys.readouterr().err

@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dataset_torch.errors import UserError
 from dataset_torch.synthetic import Recipe, load_material, render_clip, visible_pixels
+from dataset_torch.synthetic.light import CameraEffects
 from dataset_torch.synthetic.render import render_still, renumber
 from tests.dataset_torch.toy_material import write_material
 
@@ -65,7 +67,7 @@ def test_objects_that_hardly_show_are_dropped_and_ids_closed_up():
 
 
 def test_scenes_without_a_visible_object_end_in_an_error(material):
-    with pytest.raises(RuntimeError, match="too small"):
+    with pytest.raises(UserError, match="Render larger frames"):
         render_clip(0, material, replace(SMALL, smallest_object=48 * 80 + 1))
 
 
@@ -77,3 +79,15 @@ def test_a_still_at_rest_stays_what_it_is(material):
     # Object 1 is twice as tall as it is wide in the picture and stays about as large through the clip.
     areas = visible_pixels(masks, (1,))[:, 0]
     assert areas.min() > 0.3 * areas.max() > 0
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("steps", [1, 2])
+def test_clips_of_one_picture_and_two(material, steps):
+    for seed in range(25):
+        assert len(render_clip(seed, material, replace(SMALL, steps=steps))) == steps
+
+
+def test_a_range_may_be_one_number(material):
+    recipe = replace(SMALL, jpeg=1, jpeg_quality=(50, 50))
+    assert CameraEffects(np.random.default_rng(0), recipe).quality == 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,70 @@ def test_a_damaged_or_foreign_state_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state.pth").write_bytes(b"no state")
     with pytest.raises(UserError, match="Delete it to start afresh"):
         engine.resume()
+
+
+def test_a_kill_after_a_validation_does_not_forget_how_good_the_best_weights_are(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    recipe = tiny_recipe(steps=3, validate_seconds=0, save_seconds=1e9)
+    engine = Engine(CompactGIS(), recipe, squares(), tmp_path, validator=lambda _: Validation(0.7, {}))
+    take_step = engine.step
+
+    def killed_in_the_second() -> object:
+        if engine.state.step == 1:
+            raise KeyboardInterrupt
+        return take_step()
+
+    engine.step = killed_in_the_second
+    with pytest.raises(KeyboardInterrupt):
+        engine.run()
+    saved = read_state(tmp_path / "state.pth")
+    assert (saved["best"], saved["step"]) == (0.7, 1)
+
+
+def test_a_run_that_is_stopped_is_saved_before_it_is_validated(tmp_path: Path) -> None:
+    def validator(network: CompactGIS) -> Validation:
+        raise KeyboardInterrupt  # whoever stopped it does not wait
+
+    torch.manual_seed(0)
+    engine = Engine(CompactGIS(), tiny_recipe(), squares(), tmp_path, validator=validator)
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(stop=lambda: engine.state.step == 1)
+    assert read_state(tmp_path / "state.pth")["step"] == 1
+
+
+def test_a_resumed_run_names_what_is_not_as_it_was(tmp_path: Path) -> None:
+    new_engine(tmp_path).save()
+    assert new_engine(tmp_path).changes == []
+    same, other = new_engine(tmp_path), new_engine(tmp_path, clips_per_step=3, gradient_norm=0.5, validate_seconds=1)
+    other.data = [replace(other.data[0], specification="clips:others")]
+    assert same.resume() and other.resume()
+    assert same.changes == []
+    assert other.changes == [
+        "clips_per_step was 2, is 3",
+        "gradient_norm was 1.0, is 0.5",
+        "data was squares, is clips:others",
+    ]
+
+
+def test_states_and_logs_of_earlier_versions_go_on(tmp_path: Path) -> None:
+    engine = new_engine(tmp_path)
+    engine.state.step, engine.state.best = 40, 0.9
+    engine.save()
+    content = torch.load(tmp_path / "state.pth", weights_only=True)
+    del content["settings"], content["score"]
+    torch.save(content, tmp_path / "state.pth")
+    (tmp_path / "log.csv").write_text("step,val_round1,val_score\n20,,\n40,0.5,0.6\n60,,\n")
+    resumed = new_engine(tmp_path)
+    assert resumed.resume() and resumed.changes == []
+    assert resumed.state.best == -1  # it was another measure
+    resumed._write_row({"step": 41, "val_jf1": 0.25})
+    with (tmp_path / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["step"], row["val_round1"], row["val_jf1"]) for row in rows] == [
+        ("20", "", ""),
+        ("40", "0.5", ""),
+        ("41", "", "0.25"),
+    ]
+    (tmp_path / "log.csv").write_text("step\nno number\n")
+    with pytest.raises(UserError, match="Move it away"):
+        new_engine(tmp_path).resume()

@@ -14,7 +14,6 @@ from libs.training.damage import blob, damage
 from libs.training.losses import propagation_loss
 from libs.training.passes import next_frame, run_pass, training_segmenter
 from libs.training.samples import make_sample
-from libs.training.validation import mean_jaccard, rank_correlation, validate_clips
 from networks.compact import CompactGIS
 from tests.libs.training.toys import square_clip, tiny_recipe
 
@@ -131,17 +130,3 @@ def test_the_next_frame_is_mostly_the_worst() -> None:
     chosen = [next_frame(qualities, scores, generator) for _ in range(200)]
     counts = np.bincount(chosen, minlength=3)
     assert counts[1] > counts[0] > counts[2] > 0
-
-
-def test_validation_figures() -> None:
-    truth = np.zeros((2, 4, 4), np.uint8)
-    truth[0, :2] = 1
-    masks = np.zeros_like(truth)
-    masks[0, :1] = 1
-    assert mean_jaccard(masks, truth, [1]).tolist() == [0.5, 1]
-    assert rank_correlation(np.array([1.0, 2, 3]), np.array([2.0, 3, 9])) == 1
-    assert np.isnan(rank_correlation(np.array([1.0, 1]), np.array([2.0, 3])))
-    torch.manual_seed(0)
-    outcome = validate_clips(CompactGIS(), [square_clip(3)], rounds=2)
-    assert set(outcome.figures) == {"val_round1", "val_round2", "val_rank"}
-    assert 0 <= outcome.score <= 1

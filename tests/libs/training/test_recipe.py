@@ -38,6 +38,37 @@ def test_bad_settings_are_named() -> None:
         check_recipe(tiny_recipe(stages=(load_recipe("compact").stages[0].__class__(1, (2, 2), (1,), size=(60, 64)),)))
 
 
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ("seed=-1", "seed is -1, and must be 0 or more"),
+        ("steps=abc", "steps is a whole number, not 'abc'"),
+        ("steps=0", "must be 1 or more"),
+        ("clips_per_step=2.5", "clips_per_step is a whole number, not 2.5"),
+        ("save_seconds=x", "save_seconds is a number"),
+        ("validate_seconds=nan", "validate_seconds is a number"),
+        ("smallest_crop=5", "at most 1"),
+        ("learning_rate=-1", "must be positive"),
+        ("learning_rate=inf", "learning_rate is a number"),
+        ("gradient_norm=0", "must be positive"),
+        ("average_decay=2", "below 1"),
+        ("average_decay=1", "below 1"),
+        ("name=x", "no plain setting 'name'"),
+        ("architecture=resnet50", "no plain setting 'architecture'"),
+        ("validation_clips=0", "1 or more"),
+    ],
+)
+def test_settings_that_cannot_be_trained_with_are_refused(pair: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_recipe("compact", **settings([pair]))
+
+
+def test_whole_numbers_may_be_fractions_and_the_other_way_round() -> None:
+    recipe = load_recipe("compact", **settings(["learning_rate=1", "steps=1e3"]))
+    assert (recipe.learning_rate, recipe.steps) == (1.0, 1000)
+    assert isinstance(recipe.learning_rate, float) and isinstance(recipe.steps, int)
+
+
 def test_settings_become_numbers() -> None:
     assert settings(["steps=10", "learning_rate=1e-3", "precision=float32"]) == {
         "steps": 10,
@@ -54,6 +85,7 @@ def test_settings_become_numbers() -> None:
         ("videos:a", "unknown training set"),
         ("clips:a*b", "is no weight"),
         ("clips:a*-1", "must be positive"),
+        ("clips:a*nan", "must be positive"),
         ("images:a", "needs two folders"),
         ("clips:/does/not/exist", "holds no rendered clips"),
     ],
