@@ -205,6 +205,8 @@ def convert(text: str, hint: Any, name: str) -> Any:
             return None
         return convert(text, next(a for a in arguments if a is not type(None)), name)
     if origin is tuple:
+        if text.lower() == "none":
+            return ()
         return tuple(convert(part, arguments[0], name) for part in text.split(",") if part.strip())
     if origin is Literal:
         if text not in arguments:

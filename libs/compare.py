@@ -24,7 +24,7 @@ import numpy as np
 from dataset_torch.errors import UserError
 from libs import published
 from libs.reports.records import METRIC_NAMES, METRICS
-from libs.reports.summary import ObjectRow, area_over_rounds, read_object_csv
+from libs.reports.summary import ObjectRow, area_over_rounds, has_scribble_sets, read_object_csv
 from libs.scripts import exit_status
 
 RESAMPLES = 10_000
@@ -149,13 +149,25 @@ def load_table(text: str, *, metric: str | None = None) -> Table:
     """A table by its name: `published:NAME`, a CSV file, or a setting's folder (then `metric` chooses; default J&F)."""
     if text.startswith("published:"):
         found = published.table(text.partition(":")[2])
+        _check_metric(text, found.rows_metric, metric)
         return Table(text, found.rows_metric, tuple(found.rows()))
     path = Path(text)
     if path.is_dir():
-        chosen = metric or "J_AND_F"
+        chosen = metric or "J_AND_F"  # of the three tables in it
         return Table(_short(path), chosen, tuple(read_object_csv(path / f"objects_{chosen}.csv")))
     known = next((m for m in METRICS if path.stem == f"objects_{m}"), None)
+    if path.name == "summary_in_csv.csv":  # the published form: J on DAVIS, which alone has scribble sets
+        known = "J" if has_scribble_sets(path) else "J_AND_F"
+    _check_metric(text, known, metric)
     return Table(_short(path), known, tuple(read_object_csv(path)))
+
+
+def _check_metric(name: str, known: str | None, wanted: str | None) -> None:
+    if known and wanted and known != wanted:
+        raise UserError(
+            f"{name} holds {METRIC_NAMES[known]}, and --metric {wanted} was asked for. Leave --metric out, or name a "
+            "table of that metric."
+        )
 
 
 def pairs_of_run(run: Path, *, metric: str | None = None) -> list[tuple[Table, Table]]:
@@ -207,7 +219,7 @@ def find_pairs(tables: Sequence[str], *, metric: str | None) -> list[tuple[Table
     # A published table decides the metric of a folder beside it.
     fixed = [load_table(t) for t in tables if t.startswith("published:")]
     chosen = metric or next((t.metric for t in fixed), None)
-    first, second = (load_table(t, metric=chosen) for t in tables)
+    first, second = (load_table(t, metric=chosen if Path(t).is_dir() else metric) for t in tables)
     return [(first, second)]
 
 

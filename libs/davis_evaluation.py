@@ -335,7 +335,9 @@ def _timed_out(record: SampleRecord) -> SampleRecord:
         shape = (record.num_frames, len(record.object_ids))
         zeros = np.zeros(shape)
         last = RoundRecord(0, 0, zeros, zeros, np.full(shape[0], np.nan))
-    late = replace(last, round=last.round + 1, late=True, empty=False, annotation=None, picture=None, candidates=None)
+    late = replace(
+        last, round=last.round + 1, late=True, empty=False, annotation=None, picture=None, candidates=None, seconds=0.0
+    )
     return replace(record.with_round(late), finished=True, note=note)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -79,7 +80,12 @@ class RunFolder:
         path = Path(results_dir) / benchmark / name
         record = path / "settings.json"
         if not resume and path.is_dir() and record.is_file():
-            shutil.rmtree(path)
+            try:
+                shutil.rmtree(path)
+            except OSError as error:
+                raise UserError(
+                    f"{path} cannot be deleted ({error.strerror}). Choose another --results-dir or --run-name."
+                ) from error
         # Hidden files are those that another process is just writing its settings to.
         elif path.is_dir() and any(p.name[0] != "." for p in path.iterdir()) and not record.is_file():
             raise UserError(f"{path} holds files that are no run of ours. Choose another --run-name or --results-dir.")
@@ -107,8 +113,9 @@ class Clock:
         self._since = time.monotonic()
         self.started, self._before = now(), 0.0
         if path.is_file():
-            content = json.loads(path.read_text(encoding="utf-8"))
-            self.started, self._before = content["started"], content["seconds"]
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # damaged: the time starts anew
+                content = json.loads(path.read_text(encoding="utf-8"))
+                self.started, self._before = str(content["started"]), float(content["seconds"])
         self.save()
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
@@ -87,7 +88,7 @@ class SampleStore:
         return folder
 
     def _session_files(self, record: SampleRecord) -> list[Path]:
-        return list(self._session_file(record).parent.glob(f"{record.name}-round*.pt"))
+        return list(self._session_file(record).parent.glob(f"{glob.escape(record.name)}-round*.pt"))
 
     def _session_file(self, record: SampleRecord, *, ahead: int = 0) -> Path:
         folder = self.run_dir / self.variant.label / "sessions"

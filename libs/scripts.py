@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 
 from dataset_torch.errors import UserError
 
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 
 
 def exit_status(work: Callable[[], object], *, on_interrupt: str = "stopped") -> int:
@@ -19,6 +20,9 @@ def exit_status(work: Callable[[], object], *, on_interrupt: str = "stopped") ->
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
+    except BrokenPipeError:  # whoever read the output has seen enough: `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at the end
+        return PIPE_CLOSED
     except KeyboardInterrupt:
         print(f"\n{on_interrupt}", file=sys.stderr)
         return INTERRUPTED

@@ -236,7 +236,9 @@ class Session:
         so many, and frames that were annotated already only where there is no other, which is what a person wants.
         """
         options = options or (self.guidance if count is None else INTERACTIVE)
-        return recommend(policy, self.scores, count=count, options=options, annotated_frames=set(self.annotated_frames))
+        # Also frames where there was nothing to correct: their scores stay, so they would be proposed for ever.
+        looked_at = {r.annotation.frame for r in self.state.rounds}
+        return recommend(policy, self.scores, count=count, options=options, annotated_frames=looked_at)
 
     # ---- undo ----------------------------------------------------------------------------------------------------
 

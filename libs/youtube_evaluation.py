@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from config import SAMPLE, Config, as_dict
 from dataset_torch.errors import UserError
@@ -79,7 +80,7 @@ def video_names(listed: Path | None, points: dict[int, dict[str, VideoPoints]]) 
     """The videos to evaluate: those of the list, else those of the points files, else all (`None`)."""
     if listed is not None:
         try:
-            lines = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines()]
+            lines = [line.strip() for line in listed.read_text(encoding="utf-8-sig").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
                 f"list of videos {listed} cannot be read: {getattr(error, 'strerror', None) or error}."
@@ -209,7 +210,7 @@ def _open_folder(
         "score_foreground": config.score_foreground,
         "simulator": asdict(run.options),
         "data": str(Path(config.youtube_root).resolve()),
-        "videos": list(run.names),
+        "videos": {name: _extent(run.dataset.video(name)) for name in run.names},
         "points": {str(v.points): points.get(v.points, "made") for v in run.variants},
         "guidance": list(dict.fromkeys(v.guidance for v in run.variants)),
     }
@@ -218,6 +219,11 @@ def _open_folder(
     if shard.count > 1 and not config.resume:
         raise UserError("--resume false is for one process only: delete the run's folder, or give another --run-name.")
     return runs.RunFolder.open(config.results_dir, "youtube", **arguments, resume=config.resume)
+
+
+def _extent(video: YouTubeVideo) -> list[Any]:
+    """What a record of a video must agree with: frames, height, width, object ids."""
+    return [len(video.frames), video.frames.height, video.frames.width, list(video.object_ids)]
 
 
 def _digest_of_points(points: dict[str, VideoPoints], names: Sequence[str]) -> str:

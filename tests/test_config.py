@@ -57,6 +57,10 @@ def test_impossible_values_are_refused_with_what_is_possible(arguments, message)
         parse(*arguments)
 
 
+def test_none_empties_a_list():
+    assert parse("--davis-sequences", "none").davis_sequences == ()
+
+
 def test_a_misspelt_variable_is_refused():
     with pytest.raises(UserError, match="GIS_DAVIS_ROOTS"):
         parse(GIS_DAVIS_ROOTS="/data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -120,7 +121,7 @@ def table(
 
 def picture(path: str, caption: str, *, alt: str) -> str:
     """A picture by its path relative to the page, loaded when it is scrolled to."""
-    source = escape(path, quote=True)
+    source = escape(urllib.parse.quote(path), quote=True)
     return (
         f'<figure><a href="{source}"><img src="{source}" alt="{escape(alt, quote=True)}" loading="lazy"></a>'
         f"<figcaption>{caption}</figcaption></figure>"

@@ -38,7 +38,7 @@ def reliability(variant: VariantRecord) -> Reliability:
         for record in sample.rounds:
             j = record.frame_means("J")
             both = np.isfinite(j) & np.isfinite(record.scores)
-            if record.empty or not both.any():
+            if record.empty or record.late or not both.any():
                 continue
             scores.append(record.scores[both])
             quality.append(j[both])

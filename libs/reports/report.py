@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sized
 from html import escape
 from pathlib import Path
@@ -236,7 +237,9 @@ def _round_part(sample: SampleRecord, record: RoundRecord) -> str:
     if record.candidates:
         caption += f" Proposed next, best first: {', '.join(map(str, record.candidates))}."
     if record.late:
-        caption += " This round came after the time limit and was not counted."
+        return (
+            f"<p>Round {record.round} came after the time limit and was not counted; the figures before it stand.</p>"
+        )
     if record.empty:
         return f"<p>Round {record.round}: the robot found nothing to correct; everything stayed as it was.</p>"
     if record.picture is None:
@@ -247,13 +250,13 @@ def _round_part(sample: SampleRecord, record: RoundRecord) -> str:
 def _again(run: RunRecord) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
     commit = f"git checkout {run.git_commit}\n" if run.git_commit and "dirty" not in run.git_commit else ""
+    folder = Path(str(run.options.get("results_dir", "results"))) / run.benchmark / run.name
     return (
         f'<h2 id="again">Run it again</h2><pre>{escape(commit + run.command)}</pre>'
         "<p>The same command goes on where a run that was stopped ended, and otherwise only makes this page again. "
         "Figures do not depend on the number of processes. Times do, and so does the AUC over seconds.</p>"
         "<p>To put the settings of this run beside each other, another run or the published tables, with confidence "
-        f"intervals: <code>python -m libs.compare results/{run.benchmark}/{escape(run.name)} --out comparison"
-        "</code></p>"
+        f"intervals: <code>python -m libs.compare {escape(shlex.quote(str(folder)))} --out comparison</code></p>"
         f"<p>Versions: {escape(versions)}.</p>"
         f"<details><summary>All settings</summary><pre>{escape(to_json(run.options))}</pre></details>"
         "<p>Files beside this page: <code>summary.json</code> (everything above as numbers); per setting a folder with "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def load_sample(path: str | Path) -> SampleRecord | None:
             )
     except FileNotFoundError:  # or another process has just removed it, to play the sample again
         return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} is damaged ({error}). Delete it; the sample is then evaluated again.") from error

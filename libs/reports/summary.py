@@ -59,6 +59,15 @@ def format_object_csv(rows: Sequence[ObjectRow], *, scribble_sets: bool) -> str:
     return buffer.getvalue()
 
 
+def has_scribble_sets(path: str | Path) -> bool:
+    """Whether a per-object table has a line per scribble set, as those of DAVIS do.  Raises `UserError`."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return "scr_idx" in next(csv.reader(file), [])
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
 def read_object_csv(path: str | Path) -> list[ObjectRow]:
     """Read a per-object table of either form, ours or published.
 
@@ -148,8 +157,8 @@ def variant_summary(run: RunRecord, variant: VariantRecord) -> dict[str, Any]:
 
 def variant_timings(variant: VariantRecord) -> dict[str, float]:
     """Mean and total seconds of the model's part of a round; these differ from run to run."""
-    seconds = [r.seconds for s in variant.samples for r in s.rounds if not r.empty]
-    frames = sum(s.num_frames for s in variant.samples for r in s.rounds if not r.empty)
+    seconds = [r.seconds for s in variant.samples for r in s.rounds if not r.empty and not r.late]
+    frames = sum(s.num_frames for s in variant.samples for r in s.rounds if not r.empty and not r.late)
     total = float(np.sum(seconds))
     return {
         "rounds_total_s": total,

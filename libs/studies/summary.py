@@ -134,6 +134,8 @@ def curves(runs: Mapping[str, VideoRuns], wanted: Sequence[tuple[RunName, str]])
 def correlation(video: str, rounds: Sequence[RoundResult]) -> Correlation:
     """Of one run; rounds that changed nothing are left out."""
     pairs = [_scored(r) for r in rounds if not r.empty]
+    if not pairs:
+        return Correlation(video, float("nan"), float("nan"), float("nan"))
     each = np.array([rank_correlation(*p) for p in pairs])
     pooled = rank_correlation(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
     mean = float(np.nanmean(each)) if np.isfinite(each).any() else float("nan")

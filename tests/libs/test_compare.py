@@ -116,6 +116,13 @@ def test_a_run_offers_guidance_against_none_and_against_the_published(tmp_path: 
     assert pairs[0][0].metric == "J_AND_F" and pairs[2][0].metric == "J"
 
 
+def test_the_published_form_is_j_on_davis_and_jf_on_youtube(tmp_path: Path) -> None:
+    (tmp_path / "summary_in_csv.csv").write_text("sequence,obj_idx,scr_idx,round-1\na,1,1,.5\n")
+    assert c.load_table(str(tmp_path / "summary_in_csv.csv")).metric == "J"
+    (tmp_path / "summary_in_csv.csv").write_text("sequence,obj_idx,round-1\na,1,.5\n")
+    assert c.load_table(str(tmp_path / "summary_in_csv.csv")).metric == "J_AND_F"
+
+
 def test_a_run_on_other_data_is_not_put_beside_the_published(tmp_path: Path) -> None:
     write_setting(tmp_path / "run" / "points05-wo_RS", A, scribble_sets=False)
     with pytest.raises(UserError, match="nothing to compare"):
@@ -160,6 +167,7 @@ def test_the_page_of_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture)
         (["published:davis_J", "published:davis_J_RS4"], "no published table 'davis_J'"),
         (["published:davis_J_RS4"] * 3, "one or two tables"),
         (["published:davis_J_RS4", "published:youtube_woRS_points05"], "cannot be compared"),
+        (["published:davis_J_RS4", "published:davis_J_woRS", "--metric", "F"], "holds J, and --metric F was asked"),
     ],
 )
 def test_the_command_says_what_is_wrong(arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:

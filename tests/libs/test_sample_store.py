@@ -72,6 +72,18 @@ def test_a_sample_goes_on_from_its_last_whole_round(
     assert not list((tmp_path / "J_AND_F-RS4" / "sessions").iterdir())
 
 
+def test_a_name_with_brackets_keeps_one_session_only(segmenter: Segmenter, tmp_path: Path) -> None:
+    store = SampleStore(tmp_path, Variant("wo_RS", metric="J"))
+    frames, _ = squares_video()
+    session = segmenter.open(frames, object_ids=(1, 2))
+    record = SampleRecord("clip [1]", (1, 2), 6, frames.height, frames.width)
+    for number in (1, 2, 3):
+        play(segmenter, session, number)
+        record = record.with_round(round_record(number))
+        store.save(record, session)
+    assert [p.name for p in tmp_path.rglob("*.pt")] == [f"{record.name}-round3.pt"]
+
+
 def test_masks_are_written_as_palette_images(tmp_path: Path) -> None:
     _, masks = squares_video()
     store = SampleStore(tmp_path, Variant("wo_RS", points=5))

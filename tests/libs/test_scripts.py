@@ -1,5 +1,9 @@
 """Exit status and words of a script."""
 
+import shlex
+import subprocess
+import sys
+
 import pytest
 
 from dataset_torch.errors import UserError
@@ -17,3 +21,14 @@ def test_status_and_words(capsys):
 def test_our_own_faults_are_not_hidden():
     with pytest.raises(ZeroDivisionError):
         exit_status(lambda: 1 / 0)
+
+
+def test_a_reader_that_leaves_is_no_error():
+    program = (
+        "import sys; from libs.scripts import exit_status\n"
+        "sys.exit(exit_status(lambda: [print(i) for i in range(99999)]))"
+    )
+    done = subprocess.run(
+        f"{shlex.quote(sys.executable)} -c {shlex.quote(program)} | head -1", shell=True, capture_output=True, text=True
+    )
+    assert done.stdout == "0\n" and done.stderr == ""

@@ -8,6 +8,7 @@ import torch
 
 from dataset_torch.errors import UserError
 from dataset_torch.frames import ArrayFrames
+from libs.guidance import INTERACTIVE
 from libs.interactions import Click, FrameAnnotation, Scribble
 from libs.segmenter import Segmenter, SegmenterOptions
 from networks.interface import FrameFeatures
@@ -361,6 +362,19 @@ def test_annotations_are_not_those_of_the_caller_to_change(segmenter):
     assert marked == FrameAnnotation(2, mask=masks[2]) and marked != FrameAnnotation(2)
     with pytest.raises(ValueError, match="read-only"):
         given.points[:] = 0
+
+
+def test_a_frame_with_nothing_to_correct_is_not_proposed_again():
+    segmenter = Segmenter(ColourNetwork(), options=SegmenterOptions(guidance=INTERACTIVE))
+    frames, masks = squares_video()
+    session = segmenter.open(frames)
+    play(segmenter, session, annotation(0, masks))
+    seen = [0]
+    for _ in range(len(frames) - 1):
+        (frame,) = session.recommend("RS1")
+        assert frame not in seen
+        segmenter.annotate(session, FrameAnnotation(frame))  # nothing was to be corrected
+        seen.append(frame)
 
 
 def test_an_empty_round_is_recorded_and_changes_nothing(segmenter):

@@ -148,6 +148,17 @@ def test_another_setting_is_another_run(straight: Path, data: Path) -> None:
     assert tables(straight) == before
 
 
+def test_so_is_changed_data(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    config = settings(data, tmp_path, guidance=("wo_RS",), rounds=1)
+    assert play(config) is not None
+    meta = json.loads((data / "train" / "meta.json").read_text())
+    del meta["videos"]["alpha"]["objects"]["2"]
+    (data / "train" / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(UserError, match=r"other settings \(videos\)"):
+        play(config)
+
+
 def test_a_damaged_record_is_named(data: Path, tmp_path: Path) -> None:
     config = settings(data, tmp_path, guidance=("wo_RS",), rounds=1)
     assert play(config) is not None
