@@ -17,7 +17,7 @@ help:
 	@echo "make youtube   the same for YouTube-iVOS"
 	@echo "make app       the annotation app in the browser"
 	@echo "make train     train the compact network on what is bundled"
-	@echo "make studies   ablations, guidance and baselines on data of yours (ARGS=\"--davis-root FOLDER\"; results/ablation)"
+	@echo "make studies   ablations, guidance and baselines on data of yours (ARGS=\"--davis-root FOLDER\"; results/studies)"
 	@echo "make bench     measure speed and memory"
 	@echo "make sample    render the bundled sample data again"
 	@echo "make test      every test (SLOW=1: those that need the network or minutes, too)"
@@ -33,10 +33,10 @@ $(STAMP): requirements.txt libs/davis_install/backend.py libs/davis_install/pypr
 	    echo "No Python 3.10 or newer was found on the PATH (python3 is: $$(python3 --version 2>&1))." >&2; \
 	    echo "Install one (python.org, your package manager, pyenv, conda), or name it: make PYTHON=/path/to/python3.12" >&2; \
 	    exit 2; fi
-	@if ! $(RUN) -m pip --version >/dev/null 2>&1; then \
+	@if ! { $(RUN) -c 'import sys; sys.exit(sys.version_info < (3, 10))' && $(RUN) -m pip --version; } >/dev/null 2>&1; then \
 	    $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	        echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.10 or newer is needed: make PYTHON=..." >&2; exit 2; }; \
-	    $(PYTHON) -m venv $(VENV) || { \
+	    $(PYTHON) -m venv --clear $(VENV) || { \
 	        echo "$(PYTHON) could not make $(VENV). On Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }; fi
 	@$(RUN) -m pip install --disable-pip-version-check -r requirements.txt || { \
 	    echo "Installing failed, see above. Free here: $$(df -hP . | awk 'NR == 2 {print $$4}'). PyTorch's default build takes 6 to" >&2; \
@@ -67,7 +67,7 @@ sample: install
 	$(RUN) -m dataset_torch.sample.render $(ARGS)
 
 test: install
-	$(RUN) -m pytest tests -ra --strict-markers $(if $(SLOW),,-m "not slow") $(ARGS)
+	$(RUN) -m pytest $(if $(filter tests%,$(ARGS)),,tests) -ra --strict-markers $(if $(SLOW),,-m "not slow") $(ARGS)
 
 lint: install
 	$(RUN) -m ruff check --config .ci/ruff.toml .

@@ -78,7 +78,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if not options.data:
         options.data, options.validation = [SAMPLE], options.validation or SAMPLE
-        options.start = options.start or "compact"  # the sample alone teaches little: go on from the shipped weights
+        if options.recipe.startswith("compact"):  # the sample alone teaches little: go on from the shipped weights
+            options.start = options.start or "compact"
     return options
 
 

@@ -1,4 +1,4 @@
-"""`python -m libs.studies --davis-root FOLDER --out results/ablation`: play the studies and write their page."""
+"""`python -m libs.studies --davis-root FOLDER --out results/studies`: play the studies and write their page."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 
+from dataset_torch.atomic import write_atomic
 from dataset_torch.errors import UserError
 from libs import checkpoints, device, runs
 from libs.studies.data import DataRoot, VideoPlan, plan_videos
@@ -34,7 +35,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="[NAME=]FOLDER",
         help="data set in DAVIS layout, repeatable; its name in the tables is the folder's, or its parent's for DAVIS",
     )
-    add("--out", type=Path, default=Path("results/ablation"), help="folder of the page, the tables and the kept runs")
+    # Not the folders that are part of the repository: a page shows the videos that were asked for, and no others.
+    add("--out", type=Path, default=Path("results/studies"), help="folder of the page, the tables and the kept runs")
     add("--checkpoint", default="compact", help="compact, davis, youtube or a path")
     add("--studies", default=",".join(STUDIES), help=f"which, of {', '.join(STUDIES)}")
     add(
@@ -77,6 +79,7 @@ def study(options: argparse.Namespace, argv: Sequence[str]) -> Path:
         raise UserError("--rounds must be at least 1, --random and --random-four at least 0.")
     device.set_threads(options.threads)
     cv2.setNumThreads(options.threads)
+    write_atomic(options.out / ".check", b"may be written to").unlink()  # before hours of playing
     roots = [DataRoot.parse(text) for text in options.davis_root]
     folder = options.out / "records"
     names = _names(options.sequences)

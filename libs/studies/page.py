@@ -101,7 +101,7 @@ def summary(f: Findings) -> dict[str, Any]:
 def _lead(about: About) -> str:
     return (
         '<p class="lead">Rounds of the light DAVIS loop: the framework\'s robot strokes the middle frame of an empty '
-        "prediction, then corrects one frame a round; J and F of all frames, at the size that the network works at. "
+        "prediction, then corrects one frame a round; J and F of all frames, at a shorter side of 240 pixels. "
         "wo_RS: the robot corrects the truly worst frame (it sees the truth). RS1, RS4: it goes where "
         "guidance sends it (to doubt, 1 - R-score, that no annotation is near); of RS4's four proposals it takes the "
         "truly worst. Area: the mean height of the curve over rounds.</p>"
@@ -261,7 +261,7 @@ def _correlation_table(found: Sequence[Correlation]) -> str:
         for css, c in [*(("", c) for c in found), ("main", mean)]
     ]
     first, later = CORRELATION_TARGETS
-    return f"<p>To be reached: {first} after round 1, {later} over all rounds (runs wo_RS).</p>" + table(heads, rows)
+    return f"<p>Aimed at: {first} after round 1, {later} over all rounds (runs wo_RS).</p>" + table(heads, rows)
 
 
 def _making(about: About) -> str:
@@ -270,7 +270,7 @@ def _making(about: About) -> str:
         f"<h2>How this was made</h2><pre>{escape(about.command)}</pre>"
         "<p>Tables: <a href='rounds.csv'>rounds.csv</a>, <a href='guidance.csv'>guidance.csv</a>, "
         "<a href='correlation.csv'>correlation.csv</a>, <a href='summary.json'>summary.json</a>; every run: "
-        "<code>records/</code>. Target J&amp;F of the network on real videos: "
+        "<code>records/</code>. J&amp;F that was aimed at on real videos when the network was begun: "
         + ", ".join(f"{v:.2f} in round {r}" for r, v in TARGETS.items())
         + f".</p>{table([Cell('video', 'text'), Cell('part used', 'text')], rows)}"
     )

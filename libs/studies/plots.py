@@ -15,7 +15,7 @@ from libs.studies.summary import TARGETS, Curve, Guidance, VideoRuns
 
 
 def curve_figure(curves: Sequence[Curve], *, targets: bool) -> Figure:
-    """J&F over rounds; one colour per method, wo_RS solid, guided dashed; crosses: what is to be reached."""
+    """J&F over rounds; one colour per method, wo_RS solid, guided dashed; crosses: what was aimed at."""
     figure = Figure(figsize=(7.4, 4.2), dpi=100, facecolor="white", layout="constrained")
     axes = figure.subplots()
     colour = {m: COLOURS[i % len(COLOURS)] for i, m in enumerate(dict.fromkeys(c.method for c in curves))}
@@ -28,7 +28,7 @@ def curve_figure(curves: Sequence[Curve], *, targets: bool) -> Figure:
     last = len(curves[0].rounds)
     if targets:
         points = {r: v for r, v in TARGETS.items() if r <= last}
-        axes.plot(list(points), list(points.values()), "x", color=MUTED, ms=8, mew=2, label="to be reached")
+        axes.plot(list(points), list(points.values()), "x", color=MUTED, ms=8, mew=2, label="aimed at")
     axes.set(xlabel="round", ylabel="J&F, mean over videos", xticks=range(1, last + 1))
     axes.legend(fontsize=7.5)
     _tidy(axes)

@@ -1,4 +1,7 @@
-"""`python -m tests.benchmarks`: speed and memory, as JSON and a Markdown page in results/bench."""
+"""`python -m tests.benchmarks`: speed and memory, as JSON and a Markdown page in results/bench_here.
+
+The folder results/bench, which is part of the repository, was made with `--out results/bench`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from tests.benchmarks.speed import cases, run_cases
 from tests.benchmarks.switches import run_switches
 from tests.benchmarks.tables import page
 
-FOLDER = Path(__file__).resolve().parents[2] / "results" / "bench"
+FOLDER = Path(__file__).resolve().parents[2] / "results" / "bench_here"
 Rows = list[dict[str, Any]]
 Keep = Callable[[Rows], None]  # called with what is measured so far
 
@@ -99,6 +102,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads [one per core]")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of bench.json and README.md")
     arguments = parser.parse_args()
+    write_atomic(arguments.out / ".check", b"may be written to").unlink()  # before minutes of measuring
     set_threads(arguments.threads)
     keep_freed_memory()
     path = arguments.out / "bench.json"
