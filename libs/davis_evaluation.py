@@ -221,6 +221,8 @@ class _Player:
             self.store.save(record, None)
         if done.finished:
             self.progress.sample_done(self.store.variant, record, earlier=True)
+            if self.config.save_masks and not record.rounds[-1].late:
+                self.store.warn_without_masks(record)
 
     def _can_go_on(self, done: FrameworkRecord, record: SampleRecord) -> bool:
         """Whether the framework's record of a sample and ours are of one evaluation, as far as it got."""

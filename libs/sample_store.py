@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import shutil
 import tempfile
@@ -19,6 +20,8 @@ from libs.reports.records import SampleRecord, Variant
 from libs.reports.storage import load_sample, sample_path, save_sample
 from libs.segmenter import Segmenter
 from libs.session import Session
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,18 @@ class SampleStore:
             if file != kept:
                 file.unlink(missing_ok=True)
 
+    def warn_without_masks(self, record: SampleRecord) -> None:
+        """Say so where a finished sample's masks are wanted, but were not when it was played."""
+        if not (self._masks_folder(record) / f"round{len(record.rounds)}").is_dir():
+            logger.warning(
+                "the masks of %s were not kept when it was played (--save-masks); to have them, play it again: "
+                "--resume false, or another --run-name",
+                record.name,
+            )
+
     def save_masks(self, record: SampleRecord, masks: np.ndarray, names: Sequence[str]) -> Path:
         """Write the masks of the latest round, uint8 F x H x W, as palette PNGs; the folder is whole or not there."""
-        folder = self.run_dir / self.variant.label / "masks" / record.name / f"round{len(record.rounds)}"
+        folder = self._masks_folder(record) / f"round{len(record.rounds)}"
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".round") as temporary:
@@ -86,6 +98,9 @@ class SampleStore:
                 f"cannot write masks to {folder}: {error.strerror}. Free some disk space, or use --save-masks false."
             ) from error
         return folder
+
+    def _masks_folder(self, record: SampleRecord) -> Path:
+        return self.run_dir / self.variant.label / "masks" / record.name
 
     def _session_files(self, record: SampleRecord) -> list[Path]:
         return list(self._session_file(record).parent.glob(f"{glob.escape(record.name)}-round*.pt"))

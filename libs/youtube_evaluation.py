@@ -138,6 +138,8 @@ def play_video(
     record = store.load(name)
     if record is not None and record.finished:
         progress.sample_done(variant, record, earlier=True)
+        if config.save_masks:
+            store.warn_without_masks(record)
         return record
     video = run.dataset.video(name)
     points = run.points_of(video, variant.points)

@@ -15,6 +15,7 @@ What the description leaves open is an option (`YouTubeOptions`).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
@@ -30,6 +31,8 @@ from libs.reports.records import METRICS, RoundRecord, SampleRecord
 from libs.reports.summary import object_rows, round_means
 from libs.scribble_robot import correct_frame, scribble_robot
 from libs.youtube_points import VideoPoints, points_annotation
+
+logger = logging.getLogger(__name__)
 
 PUBLISHED_ROUNDS = 4
 
@@ -92,6 +95,16 @@ class VideoSimulator:
         self.video, self.options = video, options
         ids = video.object_ids
         self.ground_truth = only_objects(video.masks(), ids)  # uint8 F x H x W
+        shown = set(np.unique(self.ground_truth).tolist())
+        if not shown & set(ids):
+            raise UserError(
+                f"video {video.name}: no mask shows any of its objects, so there is nothing to measure against. Leave "
+                "it out of the list of videos."
+            )
+        if missing := [i for i in ids if i not in shown]:
+            logger.warning(
+                "video %s: no mask shows object %s; it counts as right where it is absent", video.name, missing
+            )
         frames, height, width = self.ground_truth.shape
         self._robot = scribble_robot(min_nb_nodes=4)
         if record is not None and record.rounds:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from config import Config
 from dataset_torch.errors import UserError
+from dataset_torch.masks import write_mask
 from libs.reports.records import Variant
 from libs.reports.storage import load_samples, sample_path
 from libs.reports.summary import read_object_csv
@@ -157,6 +159,22 @@ def test_so_is_changed_data(tmp_path: Path) -> None:
     (data / "train" / "meta.json").write_text(json.dumps(meta))
     with pytest.raises(UserError, match=r"other settings \(videos\)"):
         play(config)
+
+
+def test_a_video_without_ground_truth_is_refused(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    for mask in (data / "train" / "Annotations" / "alpha").iterdir():
+        write_mask(mask, np.zeros((32, 48), np.uint8))
+    with pytest.raises(UserError, match="alpha: no mask shows any of its objects"):
+        play(settings(data, tmp_path, guidance=("wo_RS",), rounds=1))
+
+
+def test_masks_that_were_not_kept_are_told_of(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = settings(data, tmp_path, guidance=("wo_RS",), rounds=1)
+    assert play(config) is not None and not caplog.records
+    assert play(replace(config, save_masks=True)) is not None
+    told = [r.getMessage() for r in caplog.records]
+    assert len(told) == 2 and all("were not kept when it was played" in text for text in told)
 
 
 def test_a_damaged_record_is_named(data: Path, tmp_path: Path) -> None:
