@@ -216,9 +216,9 @@ def _memory(section: Record) -> list[str]:
         _conditions(section),
         "Megabytes beyond what was in use before the session was opened, each session in a process of its own, with a "
         "stand-in that keeps what the published network keeps and computes nothing (the real one would take hours). "
-        "`budget` is what such a session takes by an estimate: the feature budget, packed predictions, the masks, the annotated "
-        "frames, 200 MB, and for every object and the background 45 float32 maps that blending, packing and the "
-        "allocator need (found by measuring).\n",
+        "`budget` is what such a session takes by an estimate: the feature budget, packed predictions, the masks, the "
+        "annotated frames, 200 MB, and for every object and the background 45 float32 maps that blending, packing and "
+        "the allocator need (found by measuring).\n",
         table(
             ("frames", "size", "objects", "rounds", "peak", "features", "predictions", "masks asked for", "budget"),
             cells,
