@@ -249,3 +249,12 @@ def test_bad_input_is_told(root, breaking):
     arguments = breaking(root) or {}
     with pytest.raises(UserError, match=f"(?s){BAD_INPUT[breaking]}"):
         open_davis(root, **arguments)
+
+
+def test_a_list_may_begin_with_the_mark_that_windows_writes(root):
+    path = root / "ImageSets" / "2017" / "val.txt"
+    path.write_bytes(b"\xef\xbb\xbfwalk\r\nbear\r\n")
+    assert [s.name for s in open_davis(root, subset="val").sequences] == ["bear", "walk"]
+    path.write_bytes(b"w\xe4lk\n")
+    with pytest.raises(UserError, match="must be text in UTF-8"):
+        open_davis(root, subset="val")

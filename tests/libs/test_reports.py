@@ -17,7 +17,7 @@ from dataset_torch.errors import UserError
 from dataset_torch.frames import ArrayFrames
 from libs import published
 from libs.interactions import Click, FrameAnnotation, Scribble
-from libs.reports import drawing, pictures, plots
+from libs.reports import drawing, page, pictures, plots
 from libs.reports.records import (
     CheckpointInfo,
     RoundRecord,
@@ -41,6 +41,7 @@ from libs.reports.summary import (
     run_summary,
     value_at,
     variant_means,
+    variant_timings,
 )
 from libs.reports.tables import format_table, metric_lines, print_table
 
@@ -485,3 +486,18 @@ def test_images_are_written_whole(tmp_path: Path) -> None:
         path = drawing.write_image(tmp_path / f"x{suffix}", image)
         with Image.open(BytesIO(path.read_bytes())) as read:
             assert (read.format, read.size) == (kind, (9, 8))
+
+
+def test_addresses_hold_for_any_name_and_the_command_for_any_folder() -> None:
+    assert 'src="pictures/a%23b%20c%253F.jpg"' in page.picture("pictures/a#b c%3F.jpg", "", alt="")
+    text = report_page(run(options={"results_dir": "/data/my results"}))
+    assert "python -m libs.compare &#x27;/data/my results/davis/a &lt;run&gt;&#x27; --out comparison" in text
+
+
+def test_a_late_round_counts_neither_in_times_nor_in_the_reliability() -> None:
+    whole = sample()
+    late = whole.with_round(replace(whole.rounds[-1], round=3, late=True, seconds=99.0))
+    before, after = VariantRecord(RS4, (whole,)), VariantRecord(RS4, (late,))
+    assert variant_timings(after) == variant_timings(before)
+    assert len(plots.reliability(after).scores) == len(plots.reliability(before).scores)
+    assert "came after the time limit" in report_page(run(after))
