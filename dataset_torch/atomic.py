@@ -47,6 +47,11 @@ def write_atomic(path: str | Path, content: bytes | str | Callable[[BinaryIO], o
     return path
 
 
+def check_writable(folder: Path) -> None:
+    """Make the folder and write to it, before hours of work find that they cannot.  Raises `UserError`."""
+    write_atomic(folder / ".check", b"may be written to").unlink()
+
+
 def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
     """Delete what writers of these files left half done because they were killed.
 

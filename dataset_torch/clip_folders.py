@@ -12,6 +12,7 @@ from PIL import Image
 from dataset_torch.clip import Clip
 from dataset_torch.clip_sampling import ClipOptions, choose_frames
 from dataset_torch.clips import ClipSource
+from dataset_torch.davis import read_names
 from dataset_torch.errors import UserError
 from dataset_torch.frames import is_picture, upright_size
 from dataset_torch.masks import read_mask, refuse_grey_levels, resize_ids
@@ -84,7 +85,7 @@ def davis_clips(
             f"{list_path} is missing: {root} is not in DAVIS layout, or has no such set. The list is a text with the "
             "name of a video in every line."
         )
-    names = list_path.read_text(encoding="utf-8").split()
+    names = read_names(list_path)
     found, skipped = [], []
     for name in names:
         images = root / "JPEGImages" / resolution / name

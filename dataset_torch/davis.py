@@ -148,17 +148,22 @@ def _check_folders(root: Path, resolution: str) -> None:
         raise UserError(f"{root} holds no {folder}/{resolution} (found: {found}). {LAYOUT}")
 
 
+def read_names(path: Path) -> list[str]:
+    """The names in a list, one a line.  Raises `UserError` if it is no text in UTF-8."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a mark
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}). It must be text in UTF-8.") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def _subset_names(root: Path, subset: str) -> list[str]:
     folder = root / "ImageSets" / "2017"
     path = folder / f"{subset}.txt"
     if not path.is_file():
         found = ", ".join(sorted(p.stem for p in folder.glob("*.txt"))) or "none"
         raise UserError(f"there is no subset {subset!r}: {path} does not exist (subsets found: {found}). {LAYOUT}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a mark
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}). It must be text in UTF-8.") from error
-    names = [line.strip() for line in text.splitlines() if line.strip()]
+    names = read_names(path)
     if not names:
         raise UserError(f"{path} names no sequence. Write one name per line.")
     return names

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from config import SAMPLE, Config, as_dict
+from dataset_torch.davis import read_names
 from dataset_torch.errors import UserError
 from dataset_torch.youtube import YouTubeDataset, YouTubeVideo
 from libs import runs
@@ -79,13 +80,7 @@ def prepare(config: Config) -> YouTubeRun:
 def video_names(listed: Path | None, points: dict[int, dict[str, VideoPoints]]) -> list[str] | None:
     """The videos to evaluate: those of the list, else those of the points files, else all (`None`)."""
     if listed is not None:
-        try:
-            lines = [line.strip() for line in listed.read_text(encoding="utf-8-sig").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"list of videos {listed} cannot be read: {getattr(error, 'strerror', None) or error}."
-            ) from error
-        names = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+        names = list(dict.fromkeys(name for name in read_names(listed) if not name.startswith("#")))
         if not names:
             raise UserError(f"the list of videos {listed} is empty. It has one name a line.")
         return names

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 
-from dataset_torch.atomic import write_atomic
+from dataset_torch.atomic import check_writable
 from dataset_torch.errors import UserError
 from libs import checkpoints, device, runs
 from libs.studies.data import DataRoot, VideoPlan, plan_videos
@@ -79,7 +79,7 @@ def study(options: argparse.Namespace, argv: Sequence[str]) -> Path:
         raise UserError("--rounds must be at least 1, --random and --random-four at least 0.")
     device.set_threads(options.threads)
     cv2.setNumThreads(options.threads)
-    write_atomic(options.out / ".check", b"may be written to").unlink()  # before hours of playing
+    check_writable(options.out)
     roots = [DataRoot.parse(text) for text in options.davis_root]
     folder = options.out / "records"
     names = _names(options.sequences)

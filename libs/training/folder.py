@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from dataset_torch.atomic import remove_leftovers, write_atomic
+from dataset_torch.atomic import check_writable, remove_leftovers
 from dataset_torch.errors import UserError
 
 try:
@@ -36,7 +36,7 @@ def claim(folder: Path) -> BinaryIO:
     try:
         if not _lock(lock):
             raise UserError(f"another run is at work in {folder}. Wait for its end, stop it, or choose another --out.")
-        write_atomic(folder / ".check", b"may be written to").unlink()
+        check_writable(folder)
         remove_leftovers(folder, FILES)
     except UserError:
         lock.close()

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dataset_torch.atomic import write_atomic
+from dataset_torch.atomic import check_writable, write_atomic
 from libs.device import keep_freed_memory, set_threads
 from tests.benchmarks.measure import Stopwatch, machine
 from tests.benchmarks.memory import run_memory
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads [one per core]")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of bench.json and README.md")
     arguments = parser.parse_args()
-    write_atomic(arguments.out / ".check", b"may be written to").unlink()  # before minutes of measuring
+    check_writable(arguments.out)
     set_threads(arguments.threads)
     keep_freed_memory()
     path = arguments.out / "bench.json"

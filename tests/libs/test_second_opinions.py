@@ -15,6 +15,7 @@ from dataset_torch.frames import ArrayFrames
 from libs.evaluation import run_round, segmenter_options
 from libs.interactions import FrameAnnotation, Scribble
 from libs.segmenter import CROSSINGS, SECOND_OPINIONS, Segmenter, SegmenterOptions
+from libs.session import Session
 from libs.storage import Prediction
 from networks.interface import FrameFeatures, Interaction, MemoryEntry, Propagation
 from tests.fakes import ColourMemory, ColourNetwork, squares_video
@@ -97,13 +98,19 @@ def test_the_opinion_reads_the_frames_just_passed_and_not_the_frame_itself() -> 
     assert segmenter.network.entries == [1, 1, 1, 1, 2, 2, 1]
 
 
-def test_taking_just_the_frames_announced_leaves_what_taking_all_does() -> None:
+def before_a_crossing() -> tuple[Segmenter, Session]:
+    """Frame 2 of ten was annotated and propagated, now frame 7 is: the round will cross frame 2."""
     segmenter = make(crossings=1)
     frames, masks = squares_video(num_frames=10)
     session = segmenter.open(frames)
     segmenter.annotate(session, annotation(2, masks))
     visits(segmenter, session)
     segmenter.annotate(session, annotation(7, masks))
+    return segmenter, session
+
+
+def test_taking_just_the_frames_announced_leaves_what_taking_all_does() -> None:
+    segmenter, session = before_a_crossing()
     before = list(session.state.memory)
     walk = segmenter.propagate(session)
     for _ in segmenter.frames_to_visit(session):  # as many, and no more
@@ -113,12 +120,7 @@ def test_taking_just_the_frames_announced_leaves_what_taking_all_does() -> None:
 
 
 def test_so_does_a_crossing() -> None:
-    segmenter = make(crossings=1)
-    frames, masks = squares_video(num_frames=10)
-    session = segmenter.open(frames)
-    segmenter.annotate(session, annotation(2, masks))
-    visits(segmenter, session)
-    segmenter.annotate(session, annotation(7, masks))
+    segmenter, session = before_a_crossing()
     segmenter.network.entries.clear()
     visits(segmenter, session)
     # Frames 6 to 3, a passed frame joining from 4 on; frame 2 from 3's side, by frame 7 and the one passed; its
