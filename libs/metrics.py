@@ -153,3 +153,17 @@ def _dilated_by_disc(pixels: np.ndarray, radius: int) -> np.ndarray:
         for first in {radius - offset, radius + offset}:
             np.maximum(result, spread[first : first + height], out=result)
     return result
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation of two float arrays N, ties at their mean rank; nan where one side is constant."""
+    ranks = [_mean_ranks(a), _mean_ranks(b)]
+    if len(a) < 2 or np.ptp(ranks[0]) == 0 or np.ptp(ranks[1]) == 0:
+        return float("nan")
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _mean_ranks(values: np.ndarray) -> np.ndarray:
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[group]

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from dataset_torch.atomic import write_atomic
 from libs import published
+from libs.metrics import rank_correlation
 from libs.reports.pictures import figure_png, sample_plot
 from libs.reports.records import METRIC_NAMES, RunRecord, VariantRecord
 from libs.reports.summary import round_means, variant_means
@@ -53,20 +54,6 @@ def reliability(variant: VariantRecord) -> Reliability:
         float(np.mean(found)) if found else float("nan"),
         float(np.mean(hits)) if hits else float("nan"),
     )
-
-
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation, ties at their mean rank; nan where one side is constant."""
-    ranks = [_mean_ranks(a), _mean_ranks(b)]
-    if len(a) < 2 or np.ptp(ranks[0]) == 0 or np.ptp(ranks[1]) == 0:
-        return float("nan")
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
-def _mean_ranks(values: np.ndarray) -> np.ndarray:
-    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[group]
 
 
 def curve_figure(run: RunRecord) -> Figure:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from libs.guidance import INTERACTIVE, expected_help, help_reach
-from libs.reports.plots import rank_correlation
+from libs.metrics import rank_correlation
 from libs.reports.summary import area_over_rounds
 from libs.studies.methods import ABLATIONS, BASELINES, NETWORK, Method
 from libs.studies.play import RoundResult

@@ -9,7 +9,7 @@ import numpy as np
 from dataset_torch.clip import Clip
 from dataset_torch.errors import UserError
 from dataset_torch.frames import ArrayFrames
-from libs.metrics import j_and_f
+from libs.metrics import j_and_f, rank_correlation
 from libs.reports.summary import area_over_rounds
 from libs.segmenter import Segmenter
 from libs.session import Session
@@ -17,13 +17,6 @@ from libs.simulated_user import ROBOT_STYLE, annotate
 from libs.training.engine import Validation
 from libs.training.samples import clearest_frame
 from networks.interface import GuidedNetwork
-
-
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's correlation, ties broken by position; `nan` if either is constant."""
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    return float(np.corrcoef(np.argsort(np.argsort(a)), np.argsort(np.argsort(b)))[0, 1])
 
 
 def validate_clips(network: GuidedNetwork, clips: Sequence[Clip], *, rounds: int = 3) -> Validation:

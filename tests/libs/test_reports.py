@@ -17,6 +17,7 @@ from dataset_torch.errors import UserError
 from dataset_torch.frames import ArrayFrames
 from libs import published
 from libs.interactions import Click, FrameAnnotation, Scribble
+from libs.metrics import rank_correlation
 from libs.reports import drawing, page, pictures, plots
 from libs.reports.records import (
     CheckpointInfo,
@@ -275,11 +276,11 @@ def test_the_mean_over_the_point_counts() -> None:
 
 
 def test_rank_correlation_and_hit_rate_by_hand() -> None:
-    assert plots.rank_correlation(np.array([1, 2, 3.0]), np.array([10, 20, 90.0])) == pytest.approx(1)
-    assert plots.rank_correlation(np.array([1, 2, 3.0]), np.array([3, 2, 1.0])) == pytest.approx(-1)
+    assert rank_correlation(np.array([1, 2, 3.0]), np.array([10, 20, 90.0])) == pytest.approx(1)
+    assert rank_correlation(np.array([1, 2, 3.0]), np.array([3, 2, 1.0])) == pytest.approx(-1)
     # Ranks 1.5, 1.5, 3 and 1, 2, 3: covariance .5, deviations sqrt(.5) and sqrt(2/3) (divided by N).
-    assert plots.rank_correlation(np.array([5, 5, 9.0]), np.array([1, 2, 3.0])) == pytest.approx(0.5 / (1 / 3) ** 0.5)
-    assert np.isnan(plots.rank_correlation(np.ones(3), np.arange(3.0)))
+    assert rank_correlation(np.array([5, 5, 9.0]), np.array([1, 2, 3.0])) == pytest.approx(0.5 / (1 / 3) ** 0.5)
+    assert np.isnan(rank_correlation(np.ones(3), np.arange(3.0)))
     quality = np.linspace(0.1, 1, 10)[:, None]
     low_first = round_record(1, quality, scores=np.linspace(0.1, 0.9, 10))
     low_last = round_record(2, quality, scores=np.linspace(0.9, 0.1, 10))

@@ -14,7 +14,7 @@ import torch
 from dataset_torch.errors import UserError
 from libs.checkpoints import save_checkpoint
 from libs.guidance import INTERACTIVE, PUBLISHED, expected_help, help_reach
-from libs.reports.plots import rank_correlation
+from libs.metrics import rank_correlation
 from libs.segmenter import Segmenter, SegmenterOptions
 from libs.studies import __main__ as command
 from libs.studies import ablation, summary

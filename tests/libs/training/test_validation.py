@@ -16,7 +16,7 @@ from libs import metrics
 from libs.training import validation
 from libs.training.data import VALIDATION_FRAMES, validation_clips
 from libs.training.samples import clearest_frame
-from libs.training.validation import rank_correlation, validate_clips
+from libs.training.validation import validate_clips
 from networks.compact import CompactGIS
 from tests.dataset_torch.toy_material import picture, write_image
 from tests.libs.training.toys import square_clip
@@ -89,8 +89,3 @@ def test_the_score_is_the_area_of_j_and_f(monkeypatch: pytest.MonkeyPatch) -> No
     (j1, _, both1), (_, _, both2) = seen
     assert outcome.figures["val_round1"] == j1.mean() and outcome.figures["val_jf2"] == both2.mean()
     assert outcome.score == pytest.approx((both1.mean() + both2.mean()) / 2)
-
-
-def test_rank_correlation() -> None:
-    assert rank_correlation(np.array([1.0, 2, 3]), np.array([2.0, 3, 9])) == 1
-    assert np.isnan(rank_correlation(np.array([1.0, 1]), np.array([2.0, 3])))
