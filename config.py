@@ -60,7 +60,7 @@ class Config:
     davis_subset: str = "val"  # name of the list in ImageSets/2017, without .txt
     davis_sequences: tuple[str, ...] = ()  # only these sequences; empty = the whole subset
     scribbles: Literal["auto", "files", "robot"] = "auto"  # first round: data set's files, robot, or files where any
-    time_limit: float | None = None  # seconds per object for all rounds of a sample (published: 240); none = off
+    time_limit: float | None = None  # seconds per object for all rounds; none = off.  Published: 240, by the framework
 
     # YouTube-iVOS
     youtube_root: Path = SAMPLE / "YouTube"  # folder with train/JPEGImages, train/Annotations, train/meta.json
@@ -77,7 +77,8 @@ class Config:
     second_opinions: int | None = None  # times at most the first frame is judged again; none = the network's own
     crossings: int | None = None  # annotated frames that a round judges again, to each side; none = the network's own
     memory_limit: int = 3  # annotated frames that each frame reads at most; 0 = all
-    wrap_scribbles: bool = False  # published fault: strokes at the upper and left border appear at the opposite one
+    wrap_scribbles: bool | None = None  # published fault: strokes at the upper, left border appear at the opposite one
+    repeat_memory: bool | None = None  # published: a frame annotated twice is in the memory twice, else the latest only
     score_foreground: Literal["over_objects", "over_channels"] = "over_objects"  # published network's R-score region
 
     # Memory

@@ -35,12 +35,12 @@ class RoundOutcome:
     seconds: float  # from the annotation to all masks
 
 
-def load_segmenter(config: Any, *, benchmark: str) -> Segmenter:
+def load_segmenter(config: Any, *, benchmark: str, as_published: bool = False) -> Segmenter:
     """The segmenter that the settings ask for (`config` is a `config.Config`).
 
     The published network gets the published protocol of the benchmark (spec: evaluation.md): on `youtube`, shorter side
     480, cubic resizing, no blending, nearest-neighbour output.  A network with a working size of its own keeps it.
-    Raises `UserError` for an unknown device, precision or checkpoint.
+    `as_published` as for `segmenter_options`.  Raises `UserError` for an unknown device, precision or checkpoint.
     """
     chosen = device.device_of_process(config.device)
     precision = device.Precision.chosen(config.precision)
@@ -51,7 +51,7 @@ def load_segmenter(config: Any, *, benchmark: str) -> Segmenter:
     network = checkpoints.load_network(config.checkpoint)
     if hasattr(network, "score_foreground"):
         network.score_foreground = config.score_foreground
-    options = segmenter_options(network, config, benchmark=benchmark)
+    options = segmenter_options(network, config, benchmark=benchmark, as_published=as_published)
     prepare_for_inference(network, bfloat16=config.precision == "auto" and device.computes_bfloat16(chosen))
     attention = getattr(network, "attention", None)
     if attention is not None:
@@ -68,13 +68,21 @@ def arithmetic(config: Any, segmenter: Segmenter) -> str:
     return "float32, parts in bfloat16" if getattr(segmenter.network, "in_bfloat16", False) else "float32"
 
 
-def segmenter_options(network: GuidedNetwork, config: Any, *, benchmark: str) -> SegmenterOptions:
-    """The protocol for this network and benchmark, with what the settings override."""
+def segmenter_options(
+    network: GuidedNetwork, config: Any, *, benchmark: str, as_published: bool = False
+) -> SegmenterOptions:
+    """The protocol for this network and benchmark, with what the settings override.
+
+    `as_published`, for the evaluations: the published network's strokes wrap at the borders unless the settings say
+    otherwise.  Nobody who draws by hand wants that.
+    """
+    own_size = network.preferred_short_side is not None  # not the published network, nor its protocol
+    wrap = as_published and not own_size if config.wrap_scribbles is None else config.wrap_scribbles
     options = SegmenterOptions.for_network(
         network,
         range_proportion=config.range_proportion,
         memory_limit=config.memory_limit,
-        wrap_scribbles=config.wrap_scribbles,
+        wrap_scribbles=wrap,
         storage=config.storage,
         feature_budget_bytes=config.feature_budget_mb << 20,
         feature_spill=config.feature_spill,
@@ -85,9 +93,11 @@ def segmenter_options(network: GuidedNetwork, config: Any, *, benchmark: str) ->
         options = replace(options, second_opinions=config.second_opinions)
     if config.crossings is not None:
         options = replace(options, crossings=config.crossings)
+    if config.repeat_memory is not None:
+        options = replace(options, repeat_memory=config.repeat_memory)
     if benchmark == "youtube":
         options = replace(options, blend=False)
-        if network.preferred_short_side is None:
+        if not own_size:
             options = replace(options, short_side=480, resize_method="cubic", output_interpolation="nearest")
     if config.guidance_rule != "auto":
         options = replace(options, guidance=PUBLISHED if config.guidance_rule == "published" else INTERACTIVE)
