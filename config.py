@@ -60,7 +60,7 @@ class Config:
     davis_subset: str = "val"  # name of the list in ImageSets/2017, without .txt
     davis_sequences: tuple[str, ...] = ()  # only these sequences; empty = the whole subset
     scribbles: Literal["auto", "files", "robot"] = "auto"  # first round: data set's files, robot, or files where any
-    time_limit: float | None = None  # seconds per object for all rounds; none = off.  Published: 240, by the framework
+    time_limit: float | None = None  # seconds per object for all rounds; none = off (published: 240, by the framework)
 
     # YouTube-iVOS
     youtube_root: Path = SAMPLE / "YouTube"  # folder with train/JPEGImages, train/Annotations, train/meta.json

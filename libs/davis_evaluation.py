@@ -21,7 +21,7 @@ from libs import runs
 from libs.davis_progress import Sample
 from libs.davis_progress import SampleRecord as FrameworkRecord
 from libs.davis_session import DavisEvaluationSession
-from libs.evaluation import arithmetic, load_segmenter, run_round
+from libs.evaluation import arithmetic, load_segmenter, machinery, run_round
 from libs.interactions import FrameAnnotation, annotations_from_davis
 from libs.progress import RunProgress
 from libs.reports.pictures import write_round_picture
@@ -362,7 +362,13 @@ def _open_folder(
         raise UserError("--resume false is for one process only: delete the run's folder, or give another --run-name.")
     label = "-".join([Path(checkpoint.name).stem, run.data_name, *dict.fromkeys(v.guidance for v in run.variants)])
     return runs.RunFolder.open(
-        config.results_dir, "davis", settings=settings, name=config.run_name, label=label, resume=config.resume
+        config.results_dir,
+        "davis",
+        settings=settings,
+        name=config.run_name,
+        label=label,
+        resume=config.resume,
+        machinery=machinery(config, segmenter),
     )
 
 

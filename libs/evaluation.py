@@ -68,6 +68,11 @@ def arithmetic(config: Any, segmenter: Segmenter) -> str:
     return "float32, parts in bfloat16" if getattr(segmenter.network, "in_bfloat16", False) else "float32"
 
 
+def machinery(config: Any, segmenter: Segmenter) -> dict[str, Any]:
+    """What computes: moves figures in their last digits, so that one run is of one kind (`runs.RunFolder.open`)."""
+    return {"device": segmenter.device.type, "compile": config.compile, "flex_attention": config.flex_attention}
+
+
 def segmenter_options(
     network: GuidedNetwork, config: Any, *, benchmark: str, as_published: bool = False
 ) -> SegmenterOptions:

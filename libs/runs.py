@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -66,18 +66,36 @@ class RunFolder:
 
     @classmethod
     def open(
-        cls, results_dir: Path, benchmark: str, *, settings: dict[str, Any], name: str | None, label: str, resume: bool
+        cls,
+        results_dir: Path,
+        benchmark: str,
+        *,
+        settings: dict[str, Any],
+        name: str | None,
+        label: str,
+        resume: bool,
+        machinery: dict[str, Any] | None = None,
     ) -> RunFolder:
         """Make or find the folder `results/<benchmark>/<name>`; without a name, `label` and a digest of the settings.
+
+        `machinery` is what moves figures in their last digits only, such as the kind of device: a run goes on with the
+        same, but one whose record does not name it (an older one) goes on with any.
 
         Raises `UserError` if the named folder holds a run with other settings, or if it cannot be written.
         `resume=False` deletes what the folder holds.
         """
         text = json.dumps(settings, indent=1, sort_keys=True)
+        whole = json.loads(json.dumps({**settings, **(machinery or {})}))  # as it is read back: lists, not tuples
         if name is not None and (not name or Path(name).name != name or name in (".", "..")):
             raise UserError(f"--run-name cannot be {name!r}: it must be one folder's name, without separators.")
-        name = name or f"{label}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
-        path = Path(results_dir) / benchmark / name
+        parent = Path(results_dir) / benchmark
+        path = parent / (name or f"{label}-{hashlib.sha256(text.encode()).hexdigest()[:6]}")
+        if name is None:
+            with contextlib.suppress(UserError):  # damaged: told below, unless it is to be deleted
+                other = _changes(path / "settings.json", whole, optional=machinery or {})
+                if other and set(other) <= set(machinery or {}):  # the same run on another kind of device: beside it
+                    text = json.dumps(whole, indent=1, sort_keys=True)
+                    path = parent / f"{label}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
         record = path / "settings.json"
         if not resume and path.is_dir() and record.is_file():
             try:
@@ -90,19 +108,86 @@ class RunFolder:
         elif path.is_dir() and any(p.name[0] != "." for p in path.iterdir()) and not record.is_file():
             raise UserError(f"{path} holds files that are no run of ours. Choose another --run-name or --results-dir.")
         if record.is_file():
-            try:
-                earlier = json.loads(record.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
-                raise UserError(f"{record} is damaged ({error}). Start again with --resume false.") from error
-            if earlier != json.loads(text):
-                changed = sorted(k for k in {*earlier, *settings} if earlier.get(k) != json.loads(text).get(k))
+            if changed := _changes(record, whole, optional=machinery or {}):
                 raise UserError(
-                    f"{path} holds a run with other settings ({', '.join(changed)}). Choose another --run-name, or "
-                    "--resume false to delete it and start again."
+                    f"{path} holds a run with other settings ({_told(changed, benchmark)}). Choose another --run-name, "
+                    "or --resume false to delete it and start again."
                 )
         else:
-            write_atomic(record, text + "\n")
+            write_atomic(record, json.dumps(whole, indent=1, sort_keys=True) + "\n")
         return cls(path, settings)
+
+
+def _changes(record: Path, settings: dict[str, Any], *, optional: Collection[str] = ()) -> dict[str, tuple[Any, Any]]:
+    """What the record of a run, if there is one, has other than `settings`: key -> (there, now).
+
+    `optional` keys count only where the record has them.  Raises `UserError` if it is damaged.
+    """
+    if not record.is_file():
+        return {}
+    try:
+        there = json.loads(record.read_text(encoding="utf-8"))
+        keys = [k for k in {**there, **settings} if k in there or k not in optional]
+        return {k: (there.get(k), settings.get(k)) for k in keys if there.get(k) != settings.get(k)}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{record} is damaged ({error}). Start again with --resume false.") from error
+
+
+# What a run's settings are called in its record -> the option that sets them, where that is another name.
+_OPTIONS = {
+    "guidance": "guidance-rule",
+    "ranking": "metric",
+    "absent": "youtube-absent",
+    "repeat_frames": "youtube-repeat-frames",
+    "videos": "youtube-videos",
+}
+
+
+def _told(changed: dict[str, tuple[Any, Any]], benchmark: str) -> str:
+    """The changes by the options that the user knows, with both values."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key, (there, now) in changed.items():
+        if key in ("segmenter", "simulator") and isinstance(there, dict) and isinstance(now, dict):
+            for inner in sorted({*there, *now}):
+                found[_OPTIONS.get(inner, inner)] = there.get(inner), now.get(inner)
+        elif key == "variants":  # labels such as J_AND_F-RS4
+            for name, part in (("metric", 0), ("guidance", 2)):
+                found[name] = tuple(
+                    list(dict.fromkeys(v.rpartition("-")[part] for v in side or ())) for side in (there, now)
+                )
+        elif key == "points":  # point count -> digest of the points, or "made"
+            found["youtube-point-counts"] = list(there or {}), list(now or {})
+            kept = [c for c in there or {} if c in (now or {})]
+            found["youtube-points"] = tuple([side[c][:8] for c in kept] for side in (there, now)) if kept else ("", "")
+        elif key == "data":
+            found[f"{benchmark}-root"] = there, now
+        elif key == "sequences":
+            found["davis-sequences, --davis-subset"] = there, now
+        else:
+            found[key if key == "guidance" else _OPTIONS.get(key, key)] = there, now
+    known = {name.replace("_", "-") for name in setting_names()}
+    parts = []
+    for name, (there, now) in found.items():
+        if there != now:
+            name = name.replace("_", "-")
+            title = f"--{name}" if name in known or "," in name else name
+            there, now = _in_short(there), _in_short(now)
+            parts.append(f"{title}: there {there}, now {now}" if there != now else f"{title}: another one now")
+    return "; ".join(parts)
+
+
+def _in_short(value: Any) -> str:
+    """A setting as it is written on the command line, cut where it is long."""
+    if isinstance(value, dict):
+        value = [k if isinstance(v, list) else f"{k} {v}" for k, v in value.items()]
+    if isinstance(value, list):
+        text = ",".join(map(str, value))
+        text = text if len(text) <= 60 else f"{text[:50]}.. ({len(value)})"
+    else:
+        text = str(value).lower() if isinstance(value, bool) else "none" if value is None else str(value)
+    if len(text) == 64 and set(text) <= set("0123456789abcdef"):  # a checkpoint's SHA-256
+        return text[:8]
+    return text or "none"
 
 
 class Clock:

@@ -14,7 +14,7 @@ from dataset_torch.davis import read_names
 from dataset_torch.errors import UserError
 from dataset_torch.youtube import YouTubeDataset, YouTubeVideo
 from libs import runs
-from libs.evaluation import arithmetic, load_segmenter, run_round
+from libs.evaluation import arithmetic, load_segmenter, machinery, run_round
 from libs.progress import RunProgress
 from libs.reports.pictures import write_round_picture
 from libs.reports.records import CheckpointInfo, RunRecord, SampleRecord, Variant, VariantRecord
@@ -213,6 +213,7 @@ def _open_folder(
     }
     label = "-".join([Path(checkpoint.name).stem, *settings["guidance"]])
     arguments = {"settings": settings, "name": config.run_name, "label": label}
+    arguments["machinery"] = machinery(config, segmenter)
     if shard.count > 1 and not config.resume:
         raise UserError("--resume false is for one process only: delete the run's folder, or give another --run-name.")
     return runs.RunFolder.open(config.results_dir, "youtube", **arguments, resume=config.resume)

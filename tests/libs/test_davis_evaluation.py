@@ -156,8 +156,12 @@ def test_the_same_command_again_plays_nothing(straight: Path, data: Path) -> Non
 
 def test_another_setting_under_the_same_name_is_refused(straight: Path, data: Path) -> None:
     before = tables(straight)
-    with pytest.raises(UserError, match=r"run with other settings \(rounds\)"):
+    with pytest.raises(UserError, match=r"run with other settings \(--rounds: there 3, now 2\)"):
         play(settings(data, straight.parents[1], rounds=2))
+    with pytest.raises(UserError, match=r"\(--guidance: there wo_RS,RS4, now wo_RS\)"):
+        play(settings(data, straight.parents[1], guidance=("wo_RS",)))
+    with pytest.raises(UserError, match=r"\(--compile: there false, now true\)"):
+        play(settings(data, straight.parents[1], compile=True))
     assert tables(straight) == before
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -30,3 +31,40 @@ def test_a_folder_that_cannot_be_deleted_is_told_in_words(tmp_path: Path, monkey
     monkeypatch.setattr(shutil, "rmtree", refuse)
     with pytest.raises(UserError, match="cannot be deleted.*Read-only"):
         RunFolder.open(tmp_path, "davis", **arguments, resume=False)
+
+
+def open_run(results: Path, settings: dict, device: str, *, name: str | None = "run") -> Path:
+    machinery = {"device": device, "compile": False}
+    return RunFolder.open(
+        results, "davis", settings=settings, name=name, label="x", resume=True, machinery=machinery
+    ).path
+
+
+def test_other_settings_are_told_by_their_options_with_both_values(tmp_path: Path) -> None:
+    protocol = {"memory_limit": 3, "guidance": {"reach": 0.0}, "training": False}
+    open_run(tmp_path, {"variants": ["J-RS4"], "segmenter": protocol, "checkpoint": "a" * 64, "data": "/x"}, "cpu")
+    other = {**protocol, "memory_limit": 1, "guidance": {"reach": 0.1}, "training": True}
+    with pytest.raises(UserError) as caught:
+        open_run(tmp_path, {"variants": ["J-wo_RS"], "segmenter": other, "checkpoint": "b" * 64, "data": "/y"}, "cpu")
+    for part in (
+        "--guidance: there RS4, now wo_RS",
+        "--memory-limit: there 3, now 1",
+        "--guidance-rule: there reach 0.0, now reach 0.1",
+        "training: there false, now true",
+        "--checkpoint: there aaaaaaaa, now bbbbbbbb",
+        "--davis-root: there /x, now /y",
+    ):
+        assert part in str(caught.value), str(caught.value)
+    assert "--metric" not in str(caught.value)
+
+
+def test_a_run_is_of_one_kind_of_device_and_an_older_one_goes_on(tmp_path: Path) -> None:
+    path = open_run(tmp_path, {"a": 1}, "cpu")
+    with pytest.raises(UserError, match=r"\(--device: there cpu, now cuda\)"):
+        open_run(tmp_path, {"a": 1}, "cuda")
+    (path / "settings.json").write_text(json.dumps({"a": 1}))  # as earlier versions wrote it
+    assert open_run(tmp_path, {"a": 1}, "cuda") == path
+    # Without a name each kind has a folder of its own, and finds it again.
+    first, second = (open_run(tmp_path, {"a": 1}, kind, name=None) for kind in ("cpu", "cuda"))
+    assert first != second
+    assert [open_run(tmp_path, {"a": 1}, kind, name=None) for kind in ("cpu", "cuda")] == [first, second]

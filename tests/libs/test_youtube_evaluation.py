@@ -145,7 +145,7 @@ def test_points_of_another_release_are_refused_before_anything_is_played(data: P
 
 def test_another_setting_is_another_run(straight: Path, data: Path) -> None:
     before = tables(straight)
-    with pytest.raises(UserError, match=r"run with other settings \(simulator\)"):
+    with pytest.raises(UserError, match=r"run with other settings \(--rounds: there 3, now 2\)"):
         play(settings(data, straight.parents[1], rounds=2))
     assert tables(straight) == before
 
@@ -157,7 +157,7 @@ def test_so_is_changed_data(tmp_path: Path) -> None:
     meta = json.loads((data / "train" / "meta.json").read_text())
     del meta["videos"]["alpha"]["objects"]["2"]
     (data / "train" / "meta.json").write_text(json.dumps(meta))
-    with pytest.raises(UserError, match=r"other settings \(videos\)"):
+    with pytest.raises(UserError, match=r"other settings \(--youtube-videos: another one now\)"):
         play(config)
 
 
