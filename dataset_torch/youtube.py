@@ -130,6 +130,10 @@ class YouTubeDataset:
         exclude: Sequence[str] = (),
     ):
         root = Path(root)
+        if not root.is_dir():
+            raise UserError(
+                f"the data set folder {root} does not exist. Give the folder that holds {split}/JPEGImages."
+            )
         self.root = root / split if (root / split).is_dir() else root
         for needed in ("JPEGImages", "Annotations"):
             if not (self.root / needed).is_dir():

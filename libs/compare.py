@@ -5,14 +5,16 @@
     python -m libs.compare results/davis/RUN/J-RS4 published:davis_J_RS4   any two tables
     python -m libs.compare published:davis_J_RS4 published:davis_J_woRS
 
-A table is a setting's folder, a CSV file in the published format, or `published:NAME`.  Objects that only one side has
-are left out and counted.  Differences are paired: the same object on both sides; their 95 % intervals come from a
-bootstrap over objects (all scribble sets of an object are drawn together).
+A table is a setting's folder, a CSV file in the published format, or `published:NAME`.  Such a file has one line per
+object: sequence,obj_idx,scr_idx,round-1,..,round-8 for DAVIS, without scr_idx for YouTube-iVOS.  Objects that only one
+side has are left out and counted.  Differences are paired: the same object on both sides; their 95 % intervals come
+from a bootstrap over objects (all scribble sets of an object are drawn together).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,6 +40,13 @@ class Table:
     name: str
     metric: str | None  # J, F or J_AND_F; None = the file does not say
     rows: tuple[ObjectRow, ...]
+    differs: tuple[str, ...] = ()  # what the run's user did other than the published one
+    remark: str = ""  # what a reader must know of the table
+
+    @property
+    def is_published(self) -> bool:
+        """Whether this is one of the published tables."""
+        return self.name.startswith("published:")
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,15 @@ class Comparison:
         """The metric of both sides, for people."""
         known = self.first.metric or self.second.metric
         return METRIC_NAMES[known] if known else "metric"
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know besides the figures."""
+        out = list(dict.fromkeys(t.remark for t in (self.first, self.second) if t.remark))
+        for ours, theirs in ((self.first, self.second), (self.second, self.first)):
+            if theirs.is_published and ours.differs:
+                out.append(f"{ours.name} was not played as the published run was: {'; '.join(ours.differs)}.")
+        return out
 
     @property
     def groups(self) -> list[tuple]:
@@ -149,17 +167,22 @@ def load_table(text: str, *, metric: str | None = None) -> Table:
     """A table by its name: `published:NAME`, a CSV file, or a setting's folder (then `metric` chooses; default J&F)."""
     if text.startswith("published:"):
         found = published.table(text.partition(":")[2])
-        _check_metric(text, found.rows_metric, metric)
-        return Table(text, found.rows_metric, tuple(found.rows()))
+        known, remark = found.rows_metric, ""
+        if len(found.possible_metrics) > 1:
+            known = metric if metric in found.possible_metrics else known
+            remark = "The published table is called J&F; whether it holds J&F or J cannot be told (--metric J: as J)."
+        _check_metric(text, known, metric)
+        return Table(text, known, tuple(found.rows()), remark=remark)
     path = Path(text)
     if path.is_dir():
         chosen = metric or "J_AND_F"  # of the three tables in it
-        return Table(_short(path), chosen, tuple(read_object_csv(path / f"objects_{chosen}.csv")))
+        rows = tuple(read_object_csv(path / f"objects_{chosen}.csv"))
+        return Table(_short(path), chosen, rows, differences_from_published(path.parent))
     known = next((m for m in METRICS if path.stem == f"objects_{m}"), None)
     if path.name == "summary_in_csv.csv":  # the published form: J on DAVIS, which alone has scribble sets
         known = "J" if has_scribble_sets(path) else "J_AND_F"
     _check_metric(text, known, metric)
-    return Table(_short(path), known, tuple(read_object_csv(path)))
+    return Table(_short(path), known, tuple(read_object_csv(path)), differences_from_published(path.parent.parent))
 
 
 def _check_metric(name: str, known: str | None, wanted: str | None) -> None:
@@ -181,13 +204,44 @@ def pairs_of_run(run: Path, *, metric: str | None = None) -> list[tuple[Table, T
                 (load_table(str(run / label), metric=metric), load_table(str(run / f"{first}-wo_RS"), metric=metric))
             )
     for label in labels:
-        table = next((t for t in published.TABLES if t.variant.label == label and _same_benchmark(t, label)), None)
-        if table is None or (metric and metric != table.rows_metric):
+        table = published_counterpart(run, label)
+        if table is None or (metric and metric not in table.possible_metrics) or differences_from_published(run):
             continue
-        ours = load_table(str(run / label), metric=table.rows_metric)
-        if {r.key for r in ours.rows} <= {r.key for r in table.rows()}:
-            out.append((ours, load_table(f"published:{table.name}")))
+        chosen = metric or table.rows_metric
+        out.append((load_table(str(run / label), metric=chosen), load_table(f"published:{table.name}", metric=chosen)))
     return out
+
+
+def published_counterpart(run: Path, label: str) -> published.PublishedTable | None:
+    """The published table of a run's setting, if it has all the run's objects."""
+    table = next((t for t in published.TABLES if t.variant.label == label and _same_benchmark(t, label)), None)
+    if table is None:
+        return None
+    ours = read_object_csv(run / label / f"objects_{table.rows_metric}.csv")
+    return table if {r.key for r in ours} <= {r.key for r in table.rows()} else None
+
+
+def differences_from_published(run: Path) -> tuple[str, ...]:
+    """What a run's simulated user did other than the published one, by its `summary.json`; nothing without one.
+
+    A summary of earlier versions does not say; what its settings and files tell is taken instead.
+    """
+    try:
+        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+        if "differs_from_published" in summary:
+            return tuple(summary["differs_from_published"])
+        options = summary["options"]
+        if summary["benchmark"] == "davis":
+            robot = options.get("scribbles") == "robot" or any(run.glob("*/first_scribbles/*/001.json"))
+            return ("the robot drew first-round scribbles, not a person",) if robot else ()
+        found = {
+            "the first-round points are not the published ones": options.get("youtube_points") is None,
+            "frames where an object is absent do not count for it": options.get("youtube_absent") == "skip",
+            "frames may be annotated again": options.get("youtube_repeat_frames"),
+        }
+        return tuple(text for text, differs in found.items() if differs)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # none, or not one of ours
+        return ()
 
 
 def pairs_of_runs(first: Path, second: Path, *, metric: str | None = None) -> list[tuple[Table, Table]]:
@@ -203,13 +257,20 @@ def settings_of_run(run: Path) -> list[str]:
 
 def find_pairs(tables: Sequence[str], *, metric: str | None) -> list[tuple[Table, Table]]:
     """What to compare, from the command line's one or two names.  Raises `UserError` when that is nothing."""
+    for text in tables:
+        if not text.startswith("published:") and not Path(text).exists():
+            raise UserError(
+                f"{text} does not exist. Name a run's folder, a setting's folder, a CSV file or published:NAME."
+            )
     runs = [Path(t) for t in tables if Path(t).is_dir() and settings_of_run(Path(t))]
     if len(tables) == len(runs):
         pairs = pairs_of_run(runs[0], metric=metric) if len(runs) == 1 else pairs_of_runs(*runs, metric=metric)
         if not pairs:
+            if len(runs) == 1:
+                raise UserError(_nothing_to_compare(runs[0], tables[0]))
             raise UserError(
-                f"there is nothing to compare in {' and '.join(tables)}: a run needs wo_RS and a guidance, or the "
-                "published objects; two runs need a setting in common."
+                f"there is nothing to compare in {' and '.join(tables)}: two runs need a setting in common. They have "
+                f"{' and '.join(', '.join(settings_of_run(r)) for r in runs)}."
             )
         return pairs
     if len(tables) == 1:
@@ -221,6 +282,19 @@ def find_pairs(tables: Sequence[str], *, metric: str | None) -> list[tuple[Table
     chosen = metric or next((t.metric for t in fixed), None)
     first, second = (load_table(t, metric=chosen if Path(t).is_dir() else metric) for t in tables)
     return [(first, second)]
+
+
+def _nothing_to_compare(run: Path, name: str) -> str:
+    """Why one run gives no comparison, and what would."""
+    labels = settings_of_run(run)
+    reasons = differences_from_published(run) if any(published_counterpart(run, label) for label in labels) else ()
+    beside = f" It is not put beside the published tables: {'; '.join(reasons)}." if reasons else ""
+    if len(labels) == 1:
+        return f"{name} holds only {labels[0]}. Run --guidance wo_RS,RS4, or name a second run.{beside}"
+    return (
+        f"there is nothing to compare in {name}: it holds {', '.join(labels)}; a run needs wo_RS and a guidance, or "
+        f"the published objects. Name a second run.{beside}"
+    )
 
 
 def _same_benchmark(table: published.PublishedTable, label: str) -> bool:
@@ -257,6 +331,7 @@ def format_comparison(comparison: Comparison) -> str:
         lines.append(f"  {name:<10}" + "".join(f"{v:+9.4f}" for v in values) + f"{last:+10.4f}")
     if c.only_first or c.only_second:
         lines.append(f"  left out: {c.only_first} lines that only A has, {c.only_second} that only B has")
+    lines += [f"  note: {note}" for note in c.notes]
     return "\n".join(lines)
 
 
@@ -281,6 +356,10 @@ def _compare_and_tell(arguments: argparse.Namespace) -> None:
     pairs = find_pairs(arguments.tables, metric=arguments.metric)
     found = [compare(*pair, resample=arguments.resample) for pair in pairs]
     print("\n\n".join(format_comparison(c) for c in found))
+    run = Path(arguments.tables[0])
+    if len(arguments.tables) == 1 and (reasons := differences_from_published(run)):
+        if any(published_counterpart(run, label) for label in settings_of_run(run)):
+            print(f"\nnote: not put beside the published tables: {'; '.join(reasons)}.")
     if arguments.out is not None:
         from libs.reports.comparison import write_comparison  # matplotlib takes a second to import
 

@@ -54,6 +54,11 @@ class DavisRun:
     rounds: int
 
     @property
+    def drawn_by_robot(self) -> int:
+        """How many sequences have no first-round scribbles of a person, so that the robot draws them."""
+        return sum(not sequence.scribble_files for sequence in self.dataset.sequences)
+
+    @property
     def data_name(self) -> str:
         """The data set in one word, for the run's folder."""
         return "sample" if self.dataset.root.resolve() == (SAMPLE / "DAVIS").resolve() else self.dataset.root.name
@@ -81,6 +86,8 @@ def evaluate(
     """
     shard = runs.Shard.from_environment()
     run = prepare(config)
+    if run.drawn_by_robot and config.scribbles == "auto":  # `files` refuses, `robot` is asked for
+        logger.warning("%s: a person's were not found.", _robot_note(run))
     segmenter = segmenter or load_segmenter(config, benchmark="davis", as_published=True)
     checkpoint = checkpoint or runs.describe_checkpoint(config.checkpoint)
     folder = _open_folder(config, run, segmenter, checkpoint, shard)
@@ -384,7 +391,7 @@ def _run_record(
     clock.save()
     where = "the bundled sample" if run.data_name == "sample" else f"data set {run.data_name}"
     late = sum(r.late for v in variants for s in v.samples for r in s.rounds)
-    notes = []
+    notes = [f"{_robot_note(run)}."] if run.drawn_by_robot else []
     if late:
         notes.append(
             f"The time limit of {config.time_limit:g} s per object struck in {late} samples: what came later does not "
@@ -405,4 +412,10 @@ def _run_record(
         started=clock.started,
         seconds=clock.seconds,
         notes=tuple(notes),
+        differs=("the robot drew first-round scribbles, not a person",) if run.drawn_by_robot else (),
     )
+
+
+def _robot_note(run: DavisRun) -> str:
+    total = len(run.dataset.sequences)
+    return f"First-round scribbles of {run.drawn_by_robot} of {total} sequences were drawn by the robot"

@@ -36,7 +36,7 @@ def complete_scribbles(dataset: DavisDataset, folder: Path, *, make: bool) -> Da
         raise UserError(
             f"no first-round scribbles for {', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''} "
             f"({len(missing)} sequences): {dataset.root / 'Scribbles' / missing[0]}/001.json is missing. Get "
-            "DAVIS-2017-scribbles-trainval.zip, or let the robot draw them (make_missing_scribbles)."
+            "DAVIS-2017-scribbles-trainval.zip, or let the robot draw them (--scribbles auto or robot)."
         )
     return DavisDataset(
         dataset.root,

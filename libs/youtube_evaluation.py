@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ from config import SAMPLE, Config, as_dict
 from dataset_torch.davis import read_names
 from dataset_torch.errors import UserError
 from dataset_torch.youtube import YouTubeDataset, YouTubeVideo
-from libs import runs
+from libs import published, runs
 from libs.evaluation import arithmetic, load_segmenter, machinery, run_round
 from libs.progress import RunProgress
 from libs.reports.pictures import write_round_picture
@@ -22,7 +19,15 @@ from libs.reports.report import write_report
 from libs.reports.storage import load_samples
 from libs.sample_store import SampleStore
 from libs.segmenter import Segmenter
-from libs.youtube_points import VideoPoints, make_points, points_annotation, points_file, read_points, write_points
+from libs.youtube_points import (
+    VideoPoints,
+    digest,
+    make_points,
+    points_annotation,
+    points_file,
+    read_points,
+    write_points,
+)
 from libs.youtube_session import PUBLISHED_ROUNDS, VideoSimulator, YouTubeOptions
 
 
@@ -199,7 +204,7 @@ def _check(run: YouTubeRun) -> None:
 def _open_folder(
     config: Config, run: YouTubeRun, segmenter: Segmenter, checkpoint: CheckpointInfo, shard: runs.Shard
 ) -> runs.RunFolder:
-    points = {count: _digest_of_points(found, run.names) for count, found in run.points.items()}
+    points = {count: digest(found, run.names) for count, found in run.points.items()}
     settings = {
         "checkpoint": checkpoint.sha256,
         "segmenter": segmenter.options.protocol(),
@@ -224,11 +229,6 @@ def _extent(video: YouTubeVideo) -> list[Any]:
     return [len(video.frames), video.frames.height, video.frames.width, list(video.object_ids)]
 
 
-def _digest_of_points(points: dict[str, VideoPoints], names: Sequence[str]) -> str:
-    text = json.dumps([[n, points[n].frame_name, [o.tolist() for o in points[n].objects]] for n in names])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def _wait_for_others(run_dir: Path, run: YouTubeRun) -> None:
     """Wait until every sample is finished, whoever plays it; each record is read until it is."""
     waiting = list(run.samples)
@@ -248,11 +248,13 @@ def _wait_for_others(run_dir: Path, run: YouTubeRun) -> None:
 def _run_record(
     config: Config, run: YouTubeRun, segmenter: Segmenter, checkpoint: CheckpointInfo, run_dir: Path, clock: runs.Clock
 ) -> RunRecord:
-    root = Path(config.youtube_root)
-    where = (
-        "the bundled sample in YouTube-VOS layout" if root == SAMPLE / "YouTube" else f"data set {root.resolve().name}"
-    )
-    source = "published points" if run.points else "points made from the ground truth"
+    root = config.youtube_root.resolve()
+    sample = (SAMPLE / "YouTube").resolve()
+    where = "the bundled sample in YouTube-VOS layout" if root == sample else f"data set {root.name}"
+    if not run.points:
+        source = "points made from the ground truth"
+    else:
+        source = "published points" if _has_published_points(run) else "points from files"
     notes = []
     if run.options.absent == "skip":
         notes.append("Frames where an object is absent do not count for it (--youtube-absent skip).")
@@ -277,4 +279,22 @@ def _run_record(
         started=clock.started,
         seconds=clock.seconds,
         notes=tuple(notes),
+        differs=_differences(run),
     )
+
+
+def _has_published_points(run: YouTubeRun) -> bool:
+    """Whether all first-round points are those of the published run, of all its videos."""
+    return bool(run.points) and all(
+        digest(found, sorted(run.names)) == published.POINTS.get(count) for count, found in run.points.items()
+    )
+
+
+def _differences(run: YouTubeRun) -> tuple[str, ...]:
+    """What the simulated user did other than the published one."""
+    found = {
+        "the first-round points are not the published ones": not _has_published_points(run),
+        "frames where an object is absent do not count for it": run.options.absent != "score",
+        "frames may be annotated again": run.options.repeat_frames,
+    }
+    return tuple(text for text, differs in found.items() if differs)

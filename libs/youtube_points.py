@@ -20,8 +20,6 @@ from dataset_torch.atomic import write_atomic
 from dataset_torch.errors import UserError
 from libs.interactions import Click, FrameAnnotation
 
-PUBLISHED_COUNTS = (5, 10, 20, 50)
-
 
 class MaskedVideo(Protocol):
     """What points are made from; `dataset_torch.youtube.YouTubeVideo` is one."""
@@ -76,6 +74,12 @@ def write_points(path: str | Path, points: Mapping[str, VideoPoints]) -> Path:
         for name, entry in points.items()
     }
     return write_atomic(path, json.dumps(content))
+
+
+def digest(points: Mapping[str, VideoPoints], names: Sequence[str]) -> str:
+    """SHA-256 of the points of these videos, in this order, as hexadecimal digits."""
+    text = json.dumps([[n, points[n].frame_name, [o.tolist() for o in points[n].objects]] for n in names])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def make_points(video: MaskedVideo, count: int) -> VideoPoints:

@@ -24,6 +24,11 @@ class PublishedTable:
     variant: Variant
     rows_metric: str  # what the per-object table holds; on DAVIS always J
 
+    @property
+    def possible_metrics(self) -> tuple[str, ...]:
+        """What the table may hold: on YouTube-iVOS it is called JF, but whether it is J&F or J cannot be told."""
+        return ("J_AND_F", "J") if self.benchmark == "youtube" else (self.rows_metric,)
+
     def rows(self) -> list[ObjectRow]:
         """The per-object table."""
         return list(_read_rows(self.name))
@@ -38,6 +43,13 @@ class PublishedTable:
         return TimedSummary(data["auc"], at["threshold"], at[metric], tuple(curve["time"]), tuple(curve[metric]))
 
 
+# Point count -> `libs.youtube_points.digest` of the published first-round points, all 200 videos.
+POINTS = {
+    5: "ca8a28e05634131110770330299425600ea8d0a36fdff528a6e1fd55fb6d4e13",
+    10: "8a297fd4d0c0dfbe2b32e4b019872311a5b1ee8ab280ee389f302fd4b3913e22",
+    20: "5476b2d95b236be2e73c3a34ac1cb216519f765610570e939e07df573acfacb7",
+    50: "f6120d1549c67ad61ba87c2da1a2de4edc7da8811d754fb7a2f130771752940d",
+}
 _DAVIS = [("J", "RS4"), ("J", "wo_RS"), ("J_AND_F", "RS4"), ("J_AND_F", "wo_RS")]
 TABLES: tuple[PublishedTable, ...] = (
     *(
@@ -72,11 +84,12 @@ def counterpart(benchmark: Benchmark, variant: Variant) -> PublishedTable | None
 def comparable(run: RunRecord, variant: VariantRecord) -> PublishedTable | None:
     """The published counterpart, if this variant covers exactly the published objects; else `None`.
 
-    A part of the data set, or another data set that happens to share names, is put beside nothing here; the comparing
-    command (`python -m libs.compare`) does so when asked, on the shared objects.
+    Also `None` if the simulated user did something else than the published one (`RunRecord.differs`).  A part of the
+    data set, or another data set that happens to share names, is put beside nothing here; the comparing command
+    (`python -m libs.compare`) does so when asked, on the shared objects.
     """
     found = counterpart(run.benchmark, variant.variant)
-    if found is None or not variant.samples:
+    if found is None or not variant.samples or run.differs:
         return None
     ours = {row.key for row in object_rows(variant.samples, "J", run.num_rounds)}
     return found if ours == {row.key for row in found.rows()} else None

@@ -50,6 +50,7 @@ def comparison_summary(comparison: Comparison) -> dict:
         "first_rounds": c.a.mean(axis=0).tolist(),
         "second_rounds": c.b.mean(axis=0).tolist(),
         "difference": {k: getattr(c.difference, k).tolist() for k in ("mean", "low", "high")},
+        "notes": c.notes,
         "r_auc_difference": {k: float(getattr(c.r_auc_difference, k)[0]) for k in ("mean", "low", "high")},
     }
 
@@ -135,10 +136,12 @@ def _section(c: Comparison) -> str:
         )
         for name, a, b in c.sequences()
     ]
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in c.notes)
     table = page.table(sequence_heads, sequence_rows, sortable=True, sorted_by=3)
     return (
         f"<h2>{escape(c.first.name)} and {escape(c.second.name)}</h2>"
         f"<p>{escape(c.metric)}, {len(c.keys)} lines of {len(set(c.groups))} {c.resample}.{left_out}</p>"
+        f"{notes}"
         f"{page.table(heads, rows)}"
         f"{page.picture(f'{c.name}.png', '', alt='A against B, and the difference per round')}"
         "<details><summary>Every sequence<small>where A loses most first; red: by more than 0.05</small></summary>"

@@ -186,3 +186,4 @@ class RunRecord:
     started: str = ""  # ISO 8601, UTC
     seconds: float = 0.0  # wall clock of the whole run, over restarts
     notes: tuple[str, ...] = ()  # anything that a reader must know, such as a time limit that struck
+    differs: tuple[str, ...] = ()  # what its user did other than the published one; nothing published stands beside it

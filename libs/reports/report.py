@@ -127,6 +127,8 @@ def _results(run: RunRecord, variants: list[VariantRecord]) -> str:
         else "Nothing published can be put beside these: the data set, or the setting, is another one than in the "
         "published tables."
     )
+    if run.differs:
+        remark = f"Nothing published is put beside these: {escape('; '.join(run.differs))}."
     if has_published and run.benchmark == "youtube":
         remark += " They are labelled J&amp;F; that they are not J cannot be checked from what is published."
     means = " and scribble sets" if run.benchmark == "davis" else ""

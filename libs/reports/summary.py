@@ -185,6 +185,7 @@ def run_summary(run: RunRecord) -> dict[str, Any]:
         "started": run.started,
         "timings": {"run_s": run.seconds, **{v.variant.label: variant_timings(v) for v in run.variants}},
         "notes": list(run.notes),
+        "differs_from_published": list(run.differs),
     }
 
 

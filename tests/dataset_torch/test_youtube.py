@@ -70,6 +70,9 @@ def test_bad_data_is_refused_in_words(root, tmp_path):
     (root / "train/meta.json").unlink()
     with pytest.raises(UserError, match="cannot be read"):
         YouTubeDataset(root)
+    with pytest.raises(UserError, match="elsewhere does not exist"):
+        YouTubeDataset(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
     with pytest.raises(UserError, match="has no folder JPEGImages"):
         YouTubeDataset(tmp_path / "elsewhere")
 

@@ -125,8 +125,10 @@ def test_the_published_form_is_j_on_davis_and_jf_on_youtube(tmp_path: Path) -> N
 
 def test_a_run_on_other_data_is_not_put_beside_the_published(tmp_path: Path) -> None:
     write_setting(tmp_path / "run" / "points05-wo_RS", A, scribble_sets=False)
-    with pytest.raises(UserError, match="nothing to compare"):
+    with pytest.raises(UserError, match="holds only points05-wo_RS. Run --guidance wo_RS,RS4, or name a second run.$"):
         c.find_pairs([str(tmp_path / "run")], metric=None)
+    with pytest.raises(UserError, match="nosuch does not exist"):
+        c.find_pairs([str(tmp_path / "run"), str(tmp_path / "nosuch")], metric=None)
     table = c.load_table("published:youtube_woRS_points05")
     write_setting(tmp_path / "real" / "points05-wo_RS", table, scribble_sets=False)
     ((ours, theirs),) = c.find_pairs([str(tmp_path / "real")], metric=None)
@@ -162,7 +164,7 @@ def test_the_page_of_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere.csv", "published:davis_J_RS4"], "cannot be read"),
+        (["nowhere.csv", "published:davis_J_RS4"], "nowhere.csv does not exist"),
         (["published:davis_J"], "is no run's folder"),
         (["published:davis_J", "published:davis_J_RS4"], "no published table 'davis_J'"),
         (["published:davis_J_RS4"] * 3, "one or two tables"),
@@ -173,3 +175,56 @@ def test_the_page_of_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture)
 def test_the_command_says_what_is_wrong(arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
     assert c.main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("summary", "reason"),
+    [
+        ({"differs_from_published": ["frames may be annotated again"]}, "frames may be annotated again"),
+        # Summaries of earlier versions tell by their settings.
+        ({"benchmark": "youtube", "options": {"youtube_points": None}}, "points are not the published"),
+        ({"benchmark": "youtube", "options": {"youtube_points": "p", "youtube_absent": "skip"}}, "do not count"),
+        ({"benchmark": "davis", "options": {"scribbles": "robot"}}, "the robot drew"),
+    ],
+)
+def test_a_run_that_was_played_otherwise_is_not_put_beside_the_published(
+    tmp_path: Path, capsys: pytest.CaptureFixture, summary: dict, reason: str
+) -> None:
+    davis = summary.get("benchmark") == "davis"
+    label, name = ("J-RS4", "davis_J_RS4") if davis else ("points05-wo_RS", "youtube_woRS_points05")
+    run = tmp_path / "run"
+    write_setting(run / label, c.load_table(f"published:{name}"), scribble_sets=davis)
+    (run / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(UserError, match=f"not put beside the published tables: .*{reason}"):
+        c.find_pairs([str(run)], metric=None)
+    for table in (run / label, run / label / "objects_J.csv"):
+        metric = [] if davis else ["--metric", "J"]
+        assert c.main([str(table), f"published:{name}", *metric]) == 0  # when asked, and then it says so
+        told = capsys.readouterr().out
+        assert "was not played as the published run was" in told and reason in told
+    other = label.replace("wo_RS", "RS4") if not davis else "J-wo_RS"
+    write_setting(run / other, c.load_table(f"published:{name}"), scribble_sets=davis)
+    assert [t.is_published for pair in c.find_pairs([str(run)], metric=None) for t in pair] == [False, False]
+    assert c.main([str(run)]) == 0 and "note: not put beside" in capsys.readouterr().out
+
+
+def test_published_youtube_tables_may_hold_j_or_jf(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    table = c.load_table("published:youtube_woRS_points05")
+    write_setting(tmp_path / "run" / "points05-wo_RS", table, scribble_sets=False)
+    for metric, title in (("J", "J, 379 lines"), ("J_AND_F", "J&F, 379 lines")):
+        assert c.main([str(tmp_path / "run"), "--metric", metric]) == 0
+        told = capsys.readouterr().out
+        assert title in told and "whether it holds J&F or J cannot be told" in told
+    with pytest.raises(UserError, match="holds J&F, and --metric F"):
+        c.load_table("published:youtube_woRS_points05", metric="F")
+    with pytest.raises(SystemExit):
+        c.main(["--help"])
+    assert "sequence,obj_idx,scr_idx,round-1" in capsys.readouterr().out
+
+
+def test_groups_of_unequal_size_weigh_by_their_lines() -> None:
+    # One group of three lines with difference 0, one of a single line with 1: a draw of both has the mean 1/4.
+    interval = c.bootstrap(np.array([[0.0], [0.0], [0.0], [1.0]]), ["g", "g", "g", "h"], level=0.4)
+    assert (interval.mean[0], interval.low[0], interval.high[0]) == (0.25, 0.25, 0.25)
+    ends = c.bootstrap(np.array([[0.0], [0.0], [0.0], [1.0]]), ["g", "g", "g", "h"])
+    assert (ends.low[0], ends.high[0]) == (0, 1)

@@ -236,3 +236,22 @@ def test_the_segmenter_of_the_caller_is_used(data, tmp_path) -> None:
     config = settings(data, tmp_path, guidance=("wo_RS",), rounds=1, davis_sequences=("beta",))
     record = evaluate(config, segmenter=segmenter, checkpoint=CHECKPOINT)
     assert [s.sequence for s in record.variants[0].samples] == ["beta"] and segmenter.network.encoded == 6
+
+
+def test_scribbles_that_the_robot_drew_are_told_of(data: Path, tmp_path: Path, caplog, capsys) -> None:
+    root = shutil.copytree(data, tmp_path / "data")
+    shutil.rmtree(root / "Scribbles" / "beta")
+    record = play(settings(root, tmp_path, guidance=("wo_RS",), rounds=1))
+    note = "First-round scribbles of 1 of 2 sequences were drawn by the robot"
+    assert note in caplog.text
+    assert record.notes == (f"{note}.",)
+    summary = json.loads((tmp_path / "davis" / "run" / "summary.json").read_text())
+    assert summary["notes"] == [f"{note}."] and "the robot drew" in summary["differs_from_published"][0]
+    assert note in (tmp_path / "davis" / "run" / "report.html").read_text()
+    with pytest.raises(UserError, match=r"let the robot draw them \(--scribbles auto or robot\)"):
+        play(settings(root, tmp_path / "files", scribbles="files"))
+
+
+def test_a_person_s_scribbles_are_no_note(straight: Path) -> None:
+    summary = json.loads((straight / "summary.json").read_text())
+    assert summary["notes"] == [] and summary["differs_from_published"] == []

@@ -248,6 +248,11 @@ def test_a_published_table_stands_beside_the_same_objects_only() -> None:
     assert lines["J&F published"].values == pytest.approx([0.5426, 0.6761], abs=5e-5)
     assert lines["J"].values == pytest.approx(lines["J&F published"].values)  # these samples hold its very figures
     assert published.SOURCE in report_page(record)
+    other = run(VariantRecord(variant, samples), benchmark="youtube", differs=("frames may be annotated again",))
+    assert not any(line.published for line in metric_lines(other, other.variants[0]))
+    assert "Nothing published is put beside these: frames may be annotated again." in report_page(other)
+    assert len(plots.curve_figure(other).axes[0].lines) == len(plots.curve_figure(record).axes[0].lines) - 1
+    assert run_summary(other)["differs_from_published"] == ["frames may be annotated again"]
     part = run(VariantRecord(variant, samples[1:]), benchmark="youtube")
     assert not any(line.published for line in metric_lines(part, part.variants[0]))
     assert published.counterpart("davis", Variant("RS1")) is None

@@ -250,3 +250,37 @@ def test_truncated_frames_are_named(tmp_path: Path) -> None:
     path.write_bytes(small)
     with pytest.raises(UserError, match=r"All frames of a video must have one size"):
         play(settings(root, tmp_path))
+
+
+def test_what_differs_from_the_published_run_is_kept(data: Path, tmp_path: Path, monkeypatch) -> None:
+    from libs import published
+    from libs.youtube_points import digest
+
+    dataset = prepare(settings(data, tmp_path)).dataset
+    points = {name: make_points(dataset.video(name), 5) for name in ("alpha", "beta")}
+    write_points(points_file(tmp_path, 5), points)
+
+    def differs(**changes: object) -> tuple[str, ...]:
+        from libs.youtube_evaluation import _differences
+
+        return _differences(prepare(settings(data, tmp_path, **changes)))
+
+    assert differs() == differs(youtube_points=tmp_path) == ("the first-round points are not the published ones",)
+    monkeypatch.setitem(published.POINTS, 5, digest(points, sorted(points)))
+    assert differs(youtube_points=tmp_path) == ()
+    listed = tmp_path / "videos.txt"
+    listed.write_text("beta\nalpha\n")  # the order of play does not matter
+    assert differs(youtube_points=tmp_path, youtube_videos=listed) == ()
+    assert len(differs(youtube_absent="skip", youtube_repeat_frames=True)) == 3
+    record = play(settings(data, tmp_path, guidance=("wo_RS",), rounds=1, youtube_repeat_frames=True))
+    assert "frames may be annotated again" in record.differs
+
+
+def test_a_relative_root_is_the_sample_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_data(tmp_path / "sample" / "YouTube")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("libs.youtube_evaluation.SAMPLE", root.parent)
+    record = play(settings(Path("sample/YouTube"), tmp_path, guidance=("wo_RS",), rounds=1))
+    assert record.data.startswith("the bundled sample")
+    with pytest.raises(UserError, match="the data set folder nosuch does not exist"):
+        play(settings(Path("nosuch"), tmp_path))
