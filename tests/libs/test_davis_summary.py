@@ -12,6 +12,7 @@ from libs.davis_summary import area_over_rounds, clip_curve, object_table, repor
 def test_area_over_rounds_by_hand():
     assert area_over_rounds([0.5, 0.7, 0.9]) == pytest.approx((0.25 + 0.7 + 0.45) / 2)
     assert area_over_rounds([0.4] * 8) == pytest.approx(0.4)
+    assert area_over_rounds((0, 1, 1)) == 0.75  # trapezoids, not the plain mean
     assert area_over_rounds([0.3]) == 0.3
     with pytest.raises(ValueError, match="at least one round"):
         area_over_rounds([])
@@ -37,6 +38,14 @@ def test_a_curve_beyond_the_horizon_is_cut_there():
     assert clipped["auc"] == pytest.approx((80 * 0.2 + 20 * 0.45) / 100)
     assert clipped["metric_at_threshold"] == {"threshold": 60, "J": pytest.approx(0.3)}
     assert clipped["curve"] == {"time": [0, 80, 160], "J": [0, 0.4, 0.8]}
+
+
+def test_the_value_after_a_minute_may_lie_beyond_the_horizon():
+    # 30 s horizon; rounds at 20 s and 100 s: after 60 s the line from (20, .4) to (100, .8) has reached .6
+    clipped, _, too_slow = clip_curve(framework_summary([0, 20, 100, 30], [0, 0.4, 0.8, 0.8]), "J")
+    assert too_slow
+    assert clipped["metric_at_threshold"] == {"threshold": 60, "J": pytest.approx(0.6)}
+    assert clipped["auc"] == pytest.approx((20 * 0.2 + 10 * 0.425) / 30)
 
 
 def test_the_object_table_has_every_object_and_carries_on():

@@ -83,3 +83,11 @@ def test_help_reaches_no_further_in_long_videos():
     scores[4000:4020] = 0.2  # a short failure in a long video
     assert recommend("RS1", scores, options=INTERACTIVE, annotated_frames={100}) == [4009]
     assert [help_reach(INTERACTIVE, frames) for frames in (5, 24, 60, 5000)] == pytest.approx([1, 2.4, 3, 3])
+
+
+def test_when_every_frame_was_annotated_proposals_still_keep_the_distance_to_both_sides():
+    scores = np.full(60, 0.9)
+    scores[[30, 33, 27, 40]] = 0.1, 0.2, 0.3, 0.4  # the published rule excludes 27 to 32 after 30, and so takes 33
+    found = recommend("RS4", scores, options=INTERACTIVE, annotated_frames=set(range(60)))
+    assert found[:2] == [30, 40] and len(found) == 4
+    assert min(abs(a - b) for a in found for b in found if a != b) > 3

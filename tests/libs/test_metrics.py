@@ -82,3 +82,9 @@ def test_wrong_arrays_are_refused():
         metrics.f_measure(masks[0], masks[0], [1])
     with pytest.raises(ValueError, match="integer"):
         metrics.jaccard(masks, masks.astype(float), [1])
+
+
+def test_ties_have_their_mean_rank():
+    # Ranks 1.5, 1.5, 3, 4 and 1, 2, 3, 4: products of the deviations 4.5, squares 4.5 and 5.
+    assert metrics.rank_correlation(np.array([1, 1, 2, 3]), np.arange(4)) == pytest.approx(0.9**0.5)
+    assert metrics.rank_correlation(np.array([1, 1, 2]), np.array([1, 2, 3])) == pytest.approx(0.75**0.5)
