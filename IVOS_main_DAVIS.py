@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sys
 
-from config import parse_config
+from config import DAVIS_GROUPS, parse_config
 from libs.scripts import exit_status
 
 
 def evaluate() -> None:
     """Read the settings, play what is not played yet, print the table."""
-    config = parse_config(description=__doc__)
+    config = parse_config(description=__doc__, groups=DAVIS_GROUPS)
     # Here, so that --help and a wrong setting answer at once.
     from libs import davis_evaluation
     from libs.reports.tables import print_table

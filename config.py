@@ -15,12 +15,15 @@ from __future__ import annotations
 
 import argparse
 import ast
+import difflib
 import os
+import re
+import sys
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from dataset_torch.errors import UserError
 
@@ -33,7 +36,7 @@ Metric = Literal["J", "F", "J_AND_F"]
 
 @dataclass(frozen=True)
 class Config:
-    """Settings; the comment behind a field is its help text."""
+    """Settings; the comment behind a field is its help text, one above fields the title of their group."""
 
     # Network
     checkpoint: str = "compact"  # compact (shipped), davis, youtube (published; see checkpoints/README.md), or a path
@@ -116,41 +119,48 @@ def parse_config(
     description: str = "",
     environment: dict | None = None,
     positional: str | None = None,
+    groups: Sequence[str] | None = None,
 ) -> Config:
     """The settings from this file, the environment and the command line (the later wins).
 
     `argv` defaults to the program's own arguments, `environment` to `os.environ`; `positional` is the field that may be
-    given without its name, anywhere.  Raises `UserError` for a value that its field cannot take; unknown arguments end
-    the program as `argparse` does.
+    given without its name, anywhere.  `groups` are those that `--help` shows (by default all; with a positional, the
+    app's); the others' options are understood all the same.  Raises `UserError` for a value that its field cannot take;
+    unknown arguments end the program with one line and status 2, as `argparse` does.
     """
     environment = dict(os.environ) if environment is None else environment
     hints, comments = get_type_hints(Config), _comments()
-    parser = argparse.ArgumentParser(
+    shown = groups if groups is not None else APP_GROUPS if positional is not None else None
+    parser = _Parser(
+        usage=f"%(prog)s{f' [{positional.upper()}]' if positional else ''} [--OPTION VALUE ..]",
         description=description or None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Every option can be set in the environment too (GIS_ and its name in capitals), or in config.py.",
         allow_abbrev=False,
     )
-    for f in fields(Config):
-        default = _shown(f.default)
-        parser.add_argument(
-            "--" + f.name.replace("_", "-"),
-            dest=f.name,
-            metavar=_metavar(hints[f.name]),
-            help=f"{comments[f.name]} [{default}]".replace("%", "%%"),
-            **({"nargs": "?", "const": "true"} if hints[f.name] is bool else {}),
-        )
+    for title, remark, names in _groups():
+        hidden = shown is not None and title.partition(" (")[0] not in shown
+        group = parser if hidden else parser.add_argument_group(title, remark or None)
+        for f in (f for f in fields(Config) if f.name in names):
+            text = f"{comments[f.name]} [{_shown(f.default)}]".replace("%", "%%")
+            group.add_argument(
+                _option(f.name),
+                dest=f.name,
+                metavar=_metavar(hints[f.name]),
+                help=argparse.SUPPRESS if hidden else text,
+                **({"nargs": "?", "const": "true"} if hints[f.name] is bool else {}),
+            )
     known, rest = parser.parse_known_args(argv)
     arguments = vars(known)
     if positional is not None and arguments[positional] is None and len(rest) == 1 and not rest[0].startswith("-"):
         arguments[positional] = rest.pop()
     if rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        parser.error(_not_understood(rest))
     values: dict[str, Any] = {}
     for f in fields(Config):
         variable = "GIS_" + f.name.upper()
         if arguments[f.name] is not None:
-            values[f.name] = convert(arguments[f.name], hints[f.name], "--" + f.name.replace("_", "-"))
+            values[f.name] = convert(arguments[f.name], hints[f.name], _option(f.name))
         elif variable in environment:
             values[f.name] = convert(environment[variable], hints[f.name], variable)
     unknown = sorted(
@@ -162,6 +172,12 @@ def parse_config(
     _check(config)
     return config
 
+
+# Groups of `Config`, by their titles, that the scripts use.
+_EVERYWHERE = ("Network", "Results", "Protocol", "Memory")
+DAVIS_GROUPS = (*_EVERYWHERE, "What is evaluated", "DAVIS")
+YOUTUBE_GROUPS = (*_EVERYWHERE, "What is evaluated", "YouTube-iVOS")
+APP_GROUPS = (*_EVERYWHERE, "DAVIS", "App")  # the real-user evaluation is on a sequence of DAVIS
 
 SECRETS = ("token",)  # settings that no record shows
 _OTHER_VARIABLES = {"GIS_CHROMIUM"}  # the browser that the tests take
@@ -242,6 +258,27 @@ def as_dict(config: Config) -> dict[str, Any]:
     }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Ends with one line, without the usage: all options of a script would hide what was wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: error: {message}; --help lists the options", file=sys.stderr)
+        sys.exit(2)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _not_understood(words: Sequence[str]) -> str:
+    """What to say of arguments that are none of ours."""
+    mistyped = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
+    if mistyped is None:
+        return f"did not understand '{' '.join(words)}'; put a path with spaces in quotes"
+    close = difflib.get_close_matches(mistyped.replace("_", "-"), map(_option, setting_names()), n=1)
+    return f"did not understand '{mistyped}'" + (f", did you mean {close[0]}?" if close else "")
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "none"
@@ -271,3 +308,18 @@ def _comments() -> dict[str, str]:
         for node in body
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }
+
+
+def _groups() -> list[tuple[str, str, list[str]]]:
+    """Title, remark and fields of every group: a comment that stands above fields is `title` or `title; remark`."""
+    groups: list[tuple[str, str, list[str]]] = []
+    known = set(setting_names())
+    for line in Path(__file__).read_text(encoding="utf-8").partition("class Config:")[2].splitlines():
+        if match := re.match(r"    # (.+)", line):
+            title, _, remark = match[1].partition("; ")
+            groups.append((title, remark, []))
+        elif (match := re.match(r"    (\w+): ", line)) and match[1] in known:
+            groups[-1][2].append(match[1])
+        elif line and not line.startswith(" "):
+            break
+    return groups

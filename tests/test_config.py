@@ -77,6 +77,48 @@ def test_help_shows_every_field_with_its_comment(capsys):
         assert comments[field.name] in shown
 
 
+def test_every_field_is_in_one_group():
+    found = [name for _, _, names in config._groups() for name in names]
+    assert found == config.setting_names()
+    titles = {title.partition(" (")[0] for title, _, _ in config._groups()}
+    assert titles == {*config.DAVIS_GROUPS, *config.YOUTUBE_GROUPS, *config.APP_GROUPS}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown", "hidden"),
+    [
+        ({"groups": config.DAVIS_GROUPS}, "--time-limit", "--youtube-root"),
+        ({"groups": config.YOUTUBE_GROUPS}, "--youtube-root", "--davis-subset"),
+        ({"positional": "video"}, "--port", "--youtube-root"),
+    ],
+)
+def test_a_script_shows_the_groups_that_it_uses_and_understands_all(arguments, shown, hidden, capsys):
+    with pytest.raises(SystemExit):
+        parse_config(["--help"], environment={}, **arguments)
+    told = capsys.readouterr().out
+    assert shown in told and hidden not in told and len(told.split("\n\n")[0].splitlines()) == 1
+    assert ("[VIDEO]" in told.splitlines()[0]) == ("positional" in arguments)
+    assert "Network:\n" in told and "\nProtocol:\n  none = what the network" in told
+    assert parse_config(["--youtube-root", "x"], environment={}, **arguments).youtube_root == Path("x")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--guidence", "RS4"], "did not understand '--guidence', did you mean --guidance?; --help lists the options"),
+        (["--davis_root=x"], "did not understand '--davis_root', did you mean --davis-root?; --help lists"),
+        (["--xyzzy"], "did not understand '--xyzzy'; --help lists the options"),
+        (["--davis-root", "/my", "data"], "did not understand 'data'; put a path with spaces in quotes; --help lists"),
+        (["--rounds"], "argument --rounds: expected one argument; --help lists the options"),
+    ],
+)
+def test_what_is_mistyped_is_told_in_one_line(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse(*arguments)
+    told = capsys.readouterr().err
+    assert caught.value.code == 2 and message in told and told.count("\n") == 1
+
+
 def test_the_record_of_a_run_is_plain():
     import json
 

@@ -89,7 +89,7 @@ def test_the_video_may_be_named_behind_the_options(refused, tmp_path, capsys):
     assert "does not exist" in refused("--undo-steps", 3, tmp_path / "film.mp4")
     with pytest.raises(SystemExit):
         IVOS_app.main(["one.mp4", "two.mp4"])
-    assert "unrecognized arguments: one.mp4 two.mp4" in capsys.readouterr().err
+    assert "did not understand 'one.mp4 two.mp4'" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_is_not_there(refused, tmp_path):
