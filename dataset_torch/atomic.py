@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterable
@@ -37,10 +38,7 @@ def write_atomic(path: str | Path, content: bytes | str | Callable[[BinaryIO], o
         cause = _system_error(error)
         if cause is None:
             raise
-        raise UserError(
-            f"cannot write {path}: {cause.strerror or cause}. Free some disk space, or choose a folder that you may "
-            "write to."
-        ) from error
+        raise UserError(f"cannot write {path}: {cause.strerror or cause}. {remedy(cause)}") from error
     finally:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
@@ -60,6 +58,15 @@ def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         for path in folder.glob(f".{name}.*.tmp"):
             path.unlink(missing_ok=True)
+
+
+def remedy(error: OSError) -> str:
+    """What the user can do about a file or folder that cannot be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "Free some disk space, or choose another folder."
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return "A file is where a folder must be: choose another folder."
+    return "Choose a folder that you may write to."
 
 
 def _system_error(error: BaseException | None) -> OSError | None:

@@ -25,7 +25,7 @@ import numpy as np
 
 from dataset_torch.errors import UserError
 from libs import published
-from libs.reports.records import METRIC_NAMES, METRICS
+from libs.reports.records import METRIC_NAMES, METRICS, counted
 from libs.reports.summary import ObjectRow, area_over_rounds, has_scribble_sets, read_object_csv
 from libs.scripts import exit_status
 
@@ -83,6 +83,11 @@ class Comparison:
         """The metric of both sides, for people."""
         known = self.first.metric or self.second.metric
         return METRIC_NAMES[known] if known else "metric"
+
+    @property
+    def extent(self) -> str:
+        """How much is compared, such as `183 lines of 61 objects`."""
+        return f"{counted(len(self.keys), 'line')} of {counted(len(set(self.groups)), self.resample.removesuffix('s'))}"
 
     @property
     def notes(self) -> list[str]:
@@ -315,7 +320,7 @@ def format_comparison(comparison: Comparison) -> str:
     c = comparison
     interval, area = c.difference, c.r_auc_difference
     lines = [
-        f"{c.metric}, {len(c.keys)} lines of {len(set(c.groups))} {c.resample}",
+        f"{c.metric}, {c.extent}",
         f"  A = {c.first.name}",
         f"  B = {c.second.name}",
         "  round     " + "".join(f"{r:>9}" for r in range(1, c.a.shape[1] + 1)) + f"{'R-AUC':>10}",
@@ -330,7 +335,7 @@ def format_comparison(comparison: Comparison) -> str:
     ):
         lines.append(f"  {name:<10}" + "".join(f"{v:+9.4f}" for v in values) + f"{last:+10.4f}")
     if c.only_first or c.only_second:
-        lines.append(f"  left out: {c.only_first} lines that only A has, {c.only_second} that only B has")
+        lines.append(f"  left out: {counted(c.only_first, 'line')} that only A has, {c.only_second} that only B has")
     lines += [f"  note: {note}" for note in c.notes]
     return "\n".join(lines)
 

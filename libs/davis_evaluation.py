@@ -33,6 +33,7 @@ from libs.reports.records import (
     TimedSummary,
     Variant,
     VariantRecord,
+    counted,
 )
 from libs.reports.report import write_report
 from libs.reports.storage import load_samples
@@ -394,8 +395,8 @@ def _run_record(
     notes = [f"{_robot_note(run)}."] if run.drawn_by_robot else []
     if late:
         notes.append(
-            f"The time limit of {config.time_limit:g} s per object struck in {late} samples: what came later does not "
-            "count. On a slower machine it strikes earlier; --time-limit none turns it off."
+            f"The time limit of {config.time_limit:g} s per object struck in {counted(late, 'sample')}: what came "
+            "later does not count. On a slower machine it strikes earlier; --time-limit none turns it off."
         )
     return RunRecord(
         "davis",
@@ -403,7 +404,7 @@ def _run_record(
         variants,
         run.rounds,
         runs.command_line(),
-        f"{where} ({len(run.dataset.sequences)} sequences)",
+        f"{where} ({counted(len(run.dataset.sequences), 'sequence')})",
         checkpoint,
         options={**as_dict(config), "segmenter": asdict(segmenter.options)},
         versions=runs.versions(),
@@ -418,4 +419,4 @@ def _run_record(
 
 def _robot_note(run: DavisRun) -> str:
     total = len(run.dataset.sequences)
-    return f"First-round scribbles of {run.drawn_by_robot} of {total} sequences were drawn by the robot"
+    return f"First-round scribbles of {run.drawn_by_robot} of {counted(total, 'sequence')} were drawn by the robot"

@@ -12,6 +12,7 @@ from dataset_torch.atomic import write_atomic
 from dataset_torch.davis import DavisDataset, DavisSequence
 from dataset_torch.errors import UserError
 from libs.davis_registry import to_consecutive
+from libs.reports.records import counted
 from libs.scribble_robot import correct_frame, scribble_robot
 
 logger = logging.getLogger(__name__)
@@ -35,8 +36,8 @@ def complete_scribbles(dataset: DavisDataset, folder: Path, *, make: bool) -> Da
     if missing and not make:
         raise UserError(
             f"no first-round scribbles for {', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''} "
-            f"({len(missing)} sequences): {dataset.root / 'Scribbles' / missing[0]}/001.json is missing. Get "
-            "DAVIS-2017-scribbles-trainval.zip, or let the robot draw them (--scribbles auto or robot)."
+            f"({counted(len(missing), 'sequence')}): {dataset.root / 'Scribbles' / missing[0]}/001.json is missing. "
+            "Get DAVIS-2017-scribbles-trainval.zip, or let the robot draw them (--scribbles auto or robot)."
         )
     return DavisDataset(
         dataset.root,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dataset_torch.atomic import remedy
 from dataset_torch.errors import UserError
 from dataset_torch.frames import FrameSource
 from dataset_torch.masks import encode_mask
@@ -95,7 +96,7 @@ class SampleStore:
                 os.replace(whole, folder)
         except OSError as error:
             raise UserError(
-                f"cannot write masks to {folder}: {error.strerror}. Free some disk space, or use --save-masks false."
+                f"cannot write masks to {folder}: {error.strerror}. {remedy(error)} Or use --save-masks false."
             ) from error
         return folder
 

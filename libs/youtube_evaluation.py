@@ -14,7 +14,7 @@ from libs import published, runs
 from libs.evaluation import arithmetic, load_segmenter, machinery, run_round
 from libs.progress import RunProgress
 from libs.reports.pictures import write_round_picture
-from libs.reports.records import CheckpointInfo, RunRecord, SampleRecord, Variant, VariantRecord
+from libs.reports.records import CheckpointInfo, RunRecord, SampleRecord, Variant, VariantRecord, counted
 from libs.reports.report import write_report
 from libs.reports.storage import load_samples
 from libs.sample_store import SampleStore
@@ -270,7 +270,7 @@ def _run_record(
         variants,
         run.options.rounds,
         runs.command_line(),
-        f"{where} ({len(run.names)} videos, {source})",
+        f"{where} ({counted(len(run.names), 'video')}, {source})",
         checkpoint,
         options={**as_dict(config), "segmenter": asdict(segmenter.options), "simulator": asdict(run.options)},
         versions=runs.versions(),

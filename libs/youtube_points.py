@@ -19,6 +19,7 @@ import numpy as np
 from dataset_torch.atomic import write_atomic
 from dataset_torch.errors import UserError
 from libs.interactions import Click, FrameAnnotation
+from libs.reports.records import counted
 
 
 class MaskedVideo(Protocol):
@@ -122,7 +123,7 @@ def points_annotation(
     """
     if len(points.objects) != len(object_ids):
         raise UserError(
-            f"video {name}: the points are for {len(points.objects)} objects, the data has {len(object_ids)} "
+            f"video {name}: the points are for {counted(len(points.objects), 'object')}, the data has {len(object_ids)} "
             f"({', '.join(map(str, object_ids))}). The points belong to another release of the data set."
         )
     clicks = []

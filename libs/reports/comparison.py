@@ -17,6 +17,7 @@ from libs.reports import page
 from libs.reports.page import Cell, number_cell, text_cell
 from libs.reports.pictures import figure_png
 from libs.reports.plots import COLOURS, MUTED
+from libs.reports.records import counted
 from libs.reports.summary import area_over_rounds
 from libs.reports.tables import to_json
 
@@ -112,7 +113,7 @@ def _section(c: Comparison) -> str:
         )
     ]
     left_out = (
-        f" Left out: {c.only_first} lines that only A has, {c.only_second} that only B has."
+        f" Left out: {counted(c.only_first, 'line')} that only A has, {c.only_second} that only B has."
         if (c.only_first or c.only_second)
         else ""
     )
@@ -140,7 +141,7 @@ def _section(c: Comparison) -> str:
     table = page.table(sequence_heads, sequence_rows, sortable=True, sorted_by=3)
     return (
         f"<h2>{escape(c.first.name)} and {escape(c.second.name)}</h2>"
-        f"<p>{escape(c.metric)}, {len(c.keys)} lines of {len(set(c.groups))} {c.resample}.{left_out}</p>"
+        f"<p>{escape(c.metric)}, {c.extent}.{left_out}</p>"
         f"{notes}"
         f"{page.table(heads, rows)}"
         f"{page.picture(f'{c.name}.png', '', alt='A against B, and the difference per round')}"

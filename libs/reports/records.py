@@ -21,6 +21,11 @@ METRICS = ("J", "F", "J_AND_F")
 METRIC_NAMES = {"J": "J", "F": "F", "J_AND_F": "J&F"}
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 sample`, `2 samples`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Variant:
     """One setting of a run; every variant has its own rounds, tables and curves."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sized
 from html import escape
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from dataset_torch.atomic import write_atomic
 from libs.published import SOURCE
 from libs.reports import page, plots
 from libs.reports.page import Cell, number_cell, text_cell
-from libs.reports.records import METRIC_NAMES, RoundRecord, RunRecord, SampleRecord, VariantRecord
+from libs.reports.records import METRIC_NAMES, RoundRecord, RunRecord, SampleRecord, VariantRecord, counted
 from libs.reports.summary import area_over_rounds, mean_over_points, variant_means, variant_timings
 from libs.reports.tables import MetricLine, metric_lines, to_json, write_tables
 
@@ -86,8 +85,9 @@ def _what(run: RunRecord, variants: list[VariantRecord]) -> str:
     )
     checkpoint = run.checkpoint
     description = f": {checkpoint.description}" if checkpoint.description else ""
+    extent = f"{counted(variants[0].num_objects, 'object')}, {counted(variants[0].num_frames, 'frame')}"
     facts = [
-        ("Data", f"{run.data}: {variants[0].num_objects} objects, {variants[0].num_frames} frames{sets}"),
+        ("Data", f"{run.data}: {extent}{sets}"),
         ("Rounds", f"{run.num_rounds}"),
         ("Network", f"{checkpoint.architecture}, checkpoint {checkpoint.name}{description}"),
         ("Checkpoint SHA-256", checkpoint.sha256),
@@ -107,8 +107,10 @@ def _results(run: RunRecord, variants: list[VariantRecord]) -> str:
     rows = []
     columns = 2 + run.num_rounds + 2 * timed
     for variant in variants:
-        unit = "samples" if run.benchmark == "davis" else "videos"
-        title = f"{variant.variant.title} ({len(variant.samples)} {unit}, {variant.num_objects} objects)"
+        unit = "sample" if run.benchmark == "davis" else "video"
+        title = (
+            f"{variant.variant.title} ({counted(len(variant.samples), unit)}, {counted(variant.num_objects, 'object')})"
+        )
         rows.append(("group", [Cell(escape(title), "text", columns)]))
         rows += [_result_row(line, run.num_rounds, timed) for line in lines[variant.variant]]
     for guidance, metrics in mean_over_points(run).items():
@@ -221,8 +223,8 @@ def _sample_pictures(run: RunRecord, variant: VariantRecord, sample: SampleRecor
     metric = variant.variant.metric
     means = sample.object_means(metric).mean(axis=0)
     figures = " → ".join(f"{v:.3f}" for v in means)
-    small = f"{METRIC_NAMES[metric]} {figures}; {_count(sample.object_ids, 'object')}, {sample.num_frames} frames, "
-    small += f"{sample.width} × {sample.height}"
+    small = f"{METRIC_NAMES[metric]} {figures}; {counted(len(sample.object_ids), 'object')}, "
+    small += f"{counted(sample.num_frames, 'frame')}, {sample.width} × {sample.height}"
     which = f", set {sample.scribble_set}" if run.benchmark == "davis" else ""
     parts = [f"<p>{escape(sample.note)}</p>"] if sample.note else []
     plot = f"{variant.variant.label}/plots/{sample.name}.png"
@@ -319,15 +321,11 @@ def _marks(record: RoundRecord) -> str:
     if record.annotation is None:
         return "marks not kept"
     parts = [
-        _count(marks, name)
+        counted(len(marks), name)
         for marks, name in ((record.annotation.scribbles, "stroke"), (record.annotation.clicks, "point"))
         if marks
     ]
     return " and ".join(parts) or "no marks"
-
-
-def _count(things: Sized, name: str) -> str:
-    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def _timing(run: RunRecord, variant: VariantRecord) -> str:

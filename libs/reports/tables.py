@@ -12,7 +12,7 @@ import numpy as np
 
 from dataset_torch.atomic import write_atomic
 from libs import published
-from libs.reports.records import METRIC_NAMES, METRICS, RunRecord, VariantRecord
+from libs.reports.records import METRIC_NAMES, METRICS, RunRecord, VariantRecord, counted
 from libs.reports.summary import (
     area_over_rounds,
     format_object_csv,
@@ -140,8 +140,8 @@ def _without_nan(data: object) -> object:
 
 def _variant_table(run: RunRecord, variant: VariantRecord) -> list[str]:
     timed = variant.timed is not None
-    unit = "samples" if run.benchmark == "davis" else "videos"
-    title = f"{variant.variant.title} ({len(variant.samples)} {unit}, {variant.num_objects} objects)"
+    unit = "sample" if run.benchmark == "davis" else "video"
+    title = f"{variant.variant.title} ({counted(len(variant.samples), unit)}, {counted(variant.num_objects, 'object')})"
     return [_header(title, run.num_rounds, timed), *(_line(x, timed) for x in metric_lines(run, variant))]
 
 

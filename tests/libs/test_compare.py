@@ -148,7 +148,7 @@ def test_the_page_of_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture)
         write_setting(tmp_path / "run" / name, table)
     names = [str(tmp_path / "run" / "a"), str(tmp_path / "run" / "b" / "objects_J_AND_F.csv")]
     assert c.main([*names, "--out", str(tmp_path / "out"), "--resample", "sequences"]) == 0
-    assert "left out: 1 lines that only A has, 1 that only B has" in capsys.readouterr().out
+    assert "left out: 1 line that only A has, 1 that only B has" in capsys.readouterr().out
     (summary,) = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert summary["lines"] == 3
     assert summary["difference"]["mean"] == pytest.approx([0.1, 0.2])

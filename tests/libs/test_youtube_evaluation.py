@@ -136,7 +136,7 @@ def test_points_of_another_release_are_refused_before_anything_is_played(data: P
     write_points(
         points_file(tmp_path, 5), {**points, "beta": type(points["beta"])("00010", points["beta"].objects[:1])}
     )
-    with pytest.raises(UserError, match="for 1 objects, the data has 2"):
+    with pytest.raises(UserError, match="for 1 object, the data has 2"):
         play(settings(data, tmp_path, youtube_points=tmp_path))
     with pytest.raises(UserError, match=r"point_info_20\.json cannot be read"):
         play(settings(data, tmp_path, youtube_points=tmp_path, youtube_point_counts=(5, 20)))

@@ -63,7 +63,7 @@ def test_points_that_do_not_fit_the_video_are_refused() -> None:
     points = VideoPoints("00000", (np.array([[719, 10]]),))
     with pytest.raises(UserError, match="row 719, column 10, outside of the 56x40"):
         points_annotation(points, frame=0, object_ids=(1,), height=40, width=56, name="v")
-    with pytest.raises(UserError, match="for 1 objects, the data has 2"):
+    with pytest.raises(UserError, match="for 1 object, the data has 2"):
         points_annotation(points, frame=0, object_ids=(1, 2), height=40, width=56, name="v")
 
 
