@@ -18,8 +18,7 @@ from dataset_torch.davis import DavisDataset, open_davis
 from dataset_torch.errors import UserError
 from dataset_torch.frames import FrameSource
 from libs import runs
-from libs.davis_progress import Sample
-from libs.davis_progress import SampleRecord as FrameworkRecord
+from libs.davis_progress import PlayedSample, Sample
 from libs.davis_session import DavisEvaluationSession
 from libs.evaluation import arithmetic, load_segmenter, machinery, run_round
 from libs.interactions import FrameAnnotation, annotations_from_davis
@@ -166,7 +165,7 @@ def _wait_for_others(session: DavisEvaluationSession, store: SampleStore) -> Non
     runs.wait_until(all_finished, what=f"they play their share of {store.variant.title}")
 
 
-def _lead(done: FrameworkRecord, record: SampleRecord) -> int:
+def _lead(done: PlayedSample, record: SampleRecord) -> int:
     """How many rounds the framework knows of more than we do; a late one is on our record only."""
     return len(done.rounds) - sum(not played.late for played in record.rounds)
 
@@ -232,7 +231,7 @@ class _Player:
             if self.config.save_masks and not record.rounds[-1].late:
                 self.store.warn_without_masks(record)
 
-    def _can_go_on(self, done: FrameworkRecord, record: SampleRecord) -> bool:
+    def _can_go_on(self, done: PlayedSample, record: SampleRecord) -> bool:
         """Whether the framework's record of a sample and ours are of one evaluation, as far as it got."""
         lead = _lead(done, record)
         if lead or not (done.finished or not record.rounds):

@@ -26,7 +26,7 @@ class Sample:
 
 
 @dataclass
-class RoundRecord:
+class PlayedRound:
     """One evaluated round.
 
     `seconds` from scribbles given to masks submitted; `jaccard` and `contour` are F x O lists in [0, 1];
@@ -41,10 +41,10 @@ class RoundRecord:
 
 
 @dataclass
-class SampleRecord:
+class PlayedSample:
     """A sample's rounds so far.  `elapsed` is the seconds since its start, robot and measuring included."""
 
-    rounds: list[RoundRecord] = field(default_factory=list)
+    rounds: list[PlayedRound] = field(default_factory=list)
     elapsed: float = 0.0
     finished: bool = False
     timed_out: bool = False
@@ -84,7 +84,7 @@ class Progress:
     def _path(self, sample: Sample) -> Path:
         return self.folder / "samples" / f"{sample.sequence}-{sample.scribble_set:03d}.json"
 
-    def read(self, sample: Sample) -> SampleRecord | None:
+    def read(self, sample: Sample) -> PlayedSample | None:
         """The sample's record; None before its first round is done.  Raises `UserError` if the file is damaged."""
         path = self._path(sample)
         try:
@@ -92,11 +92,11 @@ class Progress:
         except FileNotFoundError:  # or another process has just removed it, to play the sample again
             return None
         try:
-            return SampleRecord(**{**data, "rounds": [RoundRecord(**r) for r in data["rounds"]]})
+            return PlayedSample(**{**data, "rounds": [PlayedRound(**r) for r in data["rounds"]]})
         except (KeyError, TypeError) as error:
             raise UserError(f"{path} is damaged ({error}). Delete it to evaluate this sample again.") from error
 
-    def write(self, sample: Sample, record: SampleRecord) -> None:
+    def write(self, sample: Sample, record: PlayedSample) -> None:
         """Replace the sample's record.  Raises `UserError` when it cannot be written."""
         # Not dataclasses.asdict: it copies every number of every stroke, which takes longer than all the rest.
         data = {**vars(record), "rounds": [vars(round_record) for round_record in record.rounds]}

@@ -17,7 +17,6 @@ a record on disk after every round, shards, and the same figures in less time.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Iterable, Iterator
@@ -27,24 +26,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dataset_torch.atomic import write_atomic
 from dataset_torch.davis import DavisDataset, DavisSequence
 from dataset_torch.errors import UserError
 from libs import davis_compat
 from libs.davis_framework import MIN_NODES, IdleRobot, share_paths, start_framework
-from libs.davis_progress import Progress, RoundRecord, Sample, SampleRecord, digest
+from libs.davis_progress import PlayedRound, PlayedSample, Progress, Sample, digest
 from libs.davis_registry import RegisteredDataset, translated
 from libs.davis_summary import (
-    METRICS,
     DavisSummary,
-    area_over_rounds,
     clip_curve,
     merged_report,
     object_table,
     report_rows,
-    round_means,
 )
 from libs.first_scribbles import complete_scribbles
+from libs.metrics import area_over_rounds
+from libs.reports.records import METRICS
 
 SECONDS_PER_ROUND = 30  # per object; the published runs allow 8 rounds x 30 s and divide the AUC by that time
 
@@ -131,9 +128,8 @@ class DavisEvaluationSession:
             for number in range(1, len(sequence.scribble_files) + 1)
         )
         self.samples = self.all_samples[shard[0] :: shard[1]]
-        self._record = SampleRecord()
+        self._record = PlayedSample()
         self._given = False
-        self._last_strokes: list[dict] = []
         self._registered = RegisteredDataset(self.dataset, fast=fast)
         self._framework = start_framework(
             self._registered,
@@ -182,11 +178,6 @@ class DavisEvaluationSession:
         return self._framework.interaction_nb + 1
 
     @property
-    def new_strokes(self) -> list[dict]:
-        """Strokes that came with this round; empty when the robot found nothing to correct.  After `get_scribbles`."""
-        return self._last_strokes
-
-    @property
     def annotated_frame(self) -> int:
         """Frame of this round: the robot's choice, even if it drew nothing; in round 1 the scribbles' last frame."""
         if self._record.rounds:
@@ -218,8 +209,6 @@ class DavisEvaluationSession:
         key, scribbles, _ = self._framework.get_scribbles(only_last=only_last)
         share_paths(self._framework.sample_scribbles)
         original = self._registered.to_original(key)
-        newest = translated(self._framework.sample_last_scribble, original)
-        self._last_strokes = [stroke for strokes in newest["scribbles"] for stroke in strokes]
         is_new, self._given = not self._given, True
         return self.sample.sequence, {**translated(scribbles, original), "sequence": self.sample.sequence}, is_new
 
@@ -273,9 +262,9 @@ class DavisEvaluationSession:
                 self._framework.interaction_start_time += spent
             self._framework.sample_start_time += spent
 
-    def rounds_done(self, sequence: str, scribble_set: int) -> SampleRecord:
+    def rounds_done(self, sequence: str, scribble_set: int) -> PlayedSample:
         """What is on disk of a sample, whichever process played it; no rounds if nothing is."""
-        return self._progress.read(Sample(sequence, scribble_set)) or SampleRecord()
+        return self._progress.read(Sample(sequence, scribble_set)) or PlayedSample()
 
     def forget(self, sequence: str, scribble_set: int) -> None:
         """Have a sample of this shard played from round 1, whatever is on disk of it.
@@ -310,17 +299,6 @@ class DavisEvaluationSession:
         ]
         return object_table(self.get_report(), self.metric, self.max_rounds, rows)
 
-    def get_global_summary(self, save_file: str | Path | None = None) -> dict:
-        """What davisinteractive reports, in the published format: `auc`, `metric_at_threshold`, `curve`.
-
-        Raises:
-            UserError: Samples are unfinished, or `save_file` cannot be written.
-        """
-        summary = self.summary().framework
-        if save_file is not None:
-            write_atomic(save_file, json.dumps(summary))
-        return summary
-
     def summary(self) -> DavisSummary:
         """All figures of the finished evaluation.  Raises `UserError` while samples are unfinished."""
         if missing := self.unfinished():
@@ -339,7 +317,8 @@ class DavisEvaluationSession:
                 "R-AUC does not depend on time.",
                 horizon,
             )
-        rounds = round_means(self.object_table())
+        table = self.object_table()
+        rounds = tuple(float(table[name].mean()) for name in table.columns if name.startswith("round-"))
         timed_out = tuple(
             f"{s.sequence}/{s.scribble_set}" for s in self.all_samples if self._progress.read(s).timed_out
         )
@@ -367,8 +346,8 @@ class DavisEvaluationSession:
 
     def _open_sample(self) -> None:
         """Take up the sample that the framework has gone to, with what a killed run did of it."""
-        self._record = self._progress.read(self.sample) or SampleRecord()
-        self._given, self._last_strokes = False, []
+        self._record = self._progress.read(self.sample) or PlayedSample()
+        self._given = False
         storage, framework = self._service.storage, self._framework
         storage.report, storage.annotated_frames = storage.report.iloc[:0], storage.annotated_frames.iloc[:0]
         if not self._record.rounds:
@@ -387,13 +366,13 @@ class DavisEvaluationSession:
         framework.interaction_nb = len(self._record.rounds)
         framework.sample_start_time = time.time() - self._record.elapsed
 
-    def _round_record(self, rows: pd.DataFrame) -> RoundRecord:
+    def _round_record(self, rows: pd.DataFrame) -> PlayedRound:
         shape = self.sequence.num_frames, len(self.sequence.object_ids)
         jaccard, contour = rows["jaccard"].to_numpy().reshape(shape), rows["contour"].to_numpy().reshape(shape)
         next_frame = int(self._service.storage.annotated_frames["frame"].iloc[-1])
         strokes = self._framework.sample_last_scribble["scribbles"][next_frame]
         seconds = float(rows["timing"].iloc[0])
-        return RoundRecord(seconds, jaccard.tolist(), contour.tolist(), next_frame, list(strokes))
+        return PlayedRound(seconds, jaccard.tolist(), contour.tolist(), next_frame, list(strokes))
 
     def _time_out(self, sample: Sample) -> None:
         """Say that the time limit has ended `sample`, and put that on disk."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from libs.davis_progress import Progress, RoundRecord, Sample
+from libs.davis_progress import PlayedRound, Progress, Sample
 
-METRICS = {"J": "jaccard", "F": "contour", "J_AND_F": "j_and_f"}  # our names -> columns of the report
+COLUMNS = {"J": "jaccard", "F": "contour", "J_AND_F": "j_and_f"}  # our names -> columns of the report
 ROUND_KEY = ["sequence", "scribble_idx", "object_id", "interaction"]
 
 
@@ -27,7 +27,7 @@ class DavisSummary:
         framework: what davisinteractive reports, in the published format: `auc`, `metric_at_threshold`
             (`{"threshold": 60, metric: value}`) and `curve` (`{"time": [...], metric: [...]}`).
         rounds: mean of the metric over all samples' objects after each round.
-        r_auc: area over rounds, see `area_over_rounds`; no machine's speed changes it.
+        r_auc: area over rounds, see `libs.metrics.area_over_rounds`; no machine's speed changes it.
         horizon: seconds that the AUC is taken over and divided by.
         too_slow: the rounds took longer than `horizon`; the AUC then leaves out what came later.
         timed_out: "sequence/set" of the samples that the time limit cut short.
@@ -45,26 +45,6 @@ class DavisSummary:
     def auc(self) -> float:
         """Area under the curve of the metric over time, divided by the time."""
         return self.framework["auc"]
-
-    @property
-    def metric_at_60(self) -> float:
-        """The metric after 60 seconds, interpolated."""
-        return self.framework["metric_at_threshold"][self.metric]
-
-
-def area_over_rounds(values: Sequence[float]) -> float:
-    """R-AUC: normalised area under the metric over rounds 1 to R, by the trapezoidal rule.
-
-    `(values[0] / 2 + values[1] + ... + values[R-2] + values[R-1] / 2) / (R - 1)`; with one round,
-    its value.  In [0, 1].
-
-    Raises:
-        ValueError: There is no round.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    if not values.size:
-        raise ValueError("the area over rounds needs at least one round")
-    return float(values[0]) if values.size == 1 else float((values[:-1] + values[1:]).mean() / 2)
 
 
 def clip_curve(summary: dict, metric: str) -> tuple[dict, float, bool]:
@@ -98,7 +78,7 @@ def clip_curve(summary: dict, metric: str) -> tuple[dict, float, bool]:
 
 
 def report_rows(
-    name: str, scribble_set: int, number: int, record: RoundRecord, ids: Sequence[int] | None = None
+    name: str, scribble_set: int, number: int, record: PlayedRound, ids: Sequence[int] | None = None
 ) -> pd.DataFrame:
     """One round as rows of the framework's report: frames outside, objects inside.
 
@@ -130,7 +110,7 @@ def merged_report(
     `naming(sequence)` gives the name and the object ids that the rows are to have; see `report_rows`.
     """
     # One empty round first, so that there are typed columns even when nothing was evaluated.
-    tables = [report_rows("", 0, 0, RoundRecord(0.0, np.zeros((0, 1)), np.zeros((0, 1)), 0))]
+    tables = [report_rows("", 0, 0, PlayedRound(0.0, np.zeros((0, 1)), np.zeros((0, 1)), 0))]
     for sample in samples:
         record = progress.read(sample)
         name, ids = naming(sample.sequence)
@@ -155,15 +135,10 @@ def object_table(
         objects: (sequence, scribble set, object id) of the rows; those that occur in the report when left out.  Rows
             are in order of sequence, scribble set, object.
     """
-    means = report.groupby(ROUND_KEY)[METRICS[metric]].mean().unstack("interaction")
+    means = report.groupby(ROUND_KEY)[COLUMNS[metric]].mean().unstack("interaction")
     if objects is not None:
         means = means.reindex(pd.MultiIndex.from_tuples(objects, names=ROUND_KEY[:3]))
     means = means.reindex(columns=range(1, max_rounds + 1)).astype(np.float64).ffill(axis=1).fillna(0.0)
     means.columns = [f"round-{number}" for number in means.columns]
     table = means.sort_index().reset_index().rename(columns={"object_id": "obj_idx", "scribble_idx": "scr_idx"})
     return table[["sequence", "obj_idx", "scr_idx", *means.columns]]
-
-
-def round_means(table: pd.DataFrame) -> tuple[float, ...]:
-    """Mean over the rows of an `object_table`, one figure per round."""
-    return tuple(float(table[name].mean()) for name in table.columns if str(name).startswith("round-"))

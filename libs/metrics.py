@@ -155,6 +155,18 @@ def _dilated_by_disc(pixels: np.ndarray, radius: int) -> np.ndarray:
     return result
 
 
+def area_over_rounds(values: Sequence[float]) -> float:
+    """R-AUC: the area under a metric's curve over rounds 1 to R (trapezoids), over its width.
+
+    `(values[0] / 2 + values[1] + ... + values[R-2] + values[R-1] / 2) / (R - 1)`; with one round its value.  In the
+    metric's own unit; does not depend on any machine's speed.  Raises `ValueError` without a round.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not values.size:
+        raise ValueError("the area over rounds needs at least one round")
+    return float(values[0]) if values.size == 1 else float(np.mean((values[1:] + values[:-1]) / 2))
+
+
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's rank correlation of two float arrays N, ties at their mean rank; nan where one side is constant."""
     ranks = [_mean_ranks(a), _mean_ranks(b)]

@@ -123,8 +123,9 @@ def points_annotation(
     """
     if len(points.objects) != len(object_ids):
         raise UserError(
-            f"video {name}: the points are for {counted(len(points.objects), 'object')}, the data has {len(object_ids)} "
-            f"({', '.join(map(str, object_ids))}). The points belong to another release of the data set."
+            f"video {name}: the points are for {counted(len(points.objects), 'object')}, the data has "
+            f"{len(object_ids)} ({', '.join(map(str, object_ids))}). "
+            "The points belong to another release of the data set."
         )
     clicks = []
     for object_id, pixels in zip(object_ids, points.objects, strict=True):

@@ -1,14 +1,12 @@
 """The YouTube-iVOS simulator: a user who gives points first and then lets a robot scribble on the worst frame.
 
-The paper's own simulator was never published; this one follows its description (spec: evaluation.md), with the manners
-of the DAVIS framework's session::
+The paper's own simulator was never published; this one follows its description (spec: evaluation.md)::
 
-    session = YouTubeSession(videos, points)
-    while session.next():
-        name, annotation, is_new = session.get_interaction()
-        masks = ...                                     # uint8 F x H x W of object ids
-        session.submit_masks(masks, next_frame_candidates=None)
-    session.get_report(), session.get_global_summary()
+    simulator = VideoSimulator(video, points)
+    while not simulator.done:
+        ...                                             # segment from simulator.annotation: uint8 F x H x W of ids
+        simulator.submit(masks, candidates=None)
+    simulator.record                                    # all rounds with their figures
 
 What the description leaves open is an option (`YouTubeOptions`).
 """
@@ -16,19 +14,17 @@ What the description leaves open is an option (`YouTubeOptions`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
-import pandas as pd
 
 from dataset_torch.errors import UserError
 from dataset_torch.frames import FrameSource
 from libs import metrics
 from libs.interactions import FrameAnnotation, Scribble
 from libs.reports.records import METRICS, RoundRecord, SampleRecord
-from libs.reports.summary import object_rows, round_means
 from libs.scribble_robot import correct_frame, scribble_robot
 from libs.youtube_points import VideoPoints, points_annotation
 
@@ -110,7 +106,7 @@ class VideoSimulator:
         if record is not None and record.rounds:
             if masks is None:
                 raise ValueError("an unfinished record needs the masks of its last round")
-            self.record, self._candidates = record, record.rounds[-1].candidates
+            self.record = record
             self.annotation = self._robot_annotation(masks)
             return
         self.record = SampleRecord(video.name, ids, frames, height, width, frame_names=video.frame_names)
@@ -215,100 +211,6 @@ def worst_frame(
     allowed = set(frames if candidates is None else candidates) - set(annotated)
     allowed = allowed or set(frames) - set(annotated) or set(frames)
     return min(sorted(allowed), key=lambda f: values[f])
-
-
-class YouTubeSession:
-    """All videos one after another, with the manners of the DAVIS framework's session.
-
-    `points` maps a video's name to its first-round points.  `open_video` turns a name into a `Video` when its turn
-    comes, so that no more than one is in memory.
-    """
-
-    def __init__(
-        self,
-        names: Sequence[str],
-        open_video: Callable[[str], Video],
-        points: Mapping[str, VideoPoints],
-        options: YouTubeOptions = YouTubeOptions(),
-    ):
-        missing = [n for n in names if n not in points]
-        if missing:
-            raise UserError(f"{len(missing)} videos have no points, for example {missing[0]}.")
-        self.options = options
-        self._points, self._open = points, open_video
-        self._names: Iterator[str] = iter(names)
-        self.current: VideoSimulator | None = None
-        self._told: tuple[int, int] | None = None
-        self.records: list[SampleRecord] = []
-
-    def next(self) -> bool:
-        """Go on to the next round, or the next video; `False` when everything is played."""
-        if self.current is not None and not self.current.done:
-            return True
-        name = next(self._names, None)
-        if name is None:
-            return False
-        self.current = VideoSimulator(self._open(name), self._points[name], self.options)
-        self._told = None
-        return True
-
-    def get_interaction(self) -> tuple[str, FrameAnnotation, bool]:
-        """Name of the video, this round's annotation (empty = nothing to correct), whether the video is a new one."""
-        if self.current is None or self.current.done:
-            raise UserError("there is no round to play: call next() first, and stop when it says False.")
-        return self.current.video.name, self.current.annotation, self.current.round == 1
-
-    def submit_masks(
-        self,
-        masks: np.ndarray,
-        next_frame_candidates: Sequence[int] | None = None,
-        *,
-        scores: np.ndarray | None = None,
-        seconds: float = 0.0,
-    ) -> RoundRecord:
-        """Submit the masks of this round; see `VideoSimulator.submit`."""
-        if self.current is None:
-            raise UserError("there is no round to submit masks for: call next() first.")
-        record = self.current.submit(masks, candidates=next_frame_candidates, scores=scores, seconds=seconds)
-        if self.current.done:
-            self.records.append(self.current.record)
-        return record
-
-    def get_report(self) -> pd.DataFrame:
-        """One line per video, round, object and frame, in the columns of the DAVIS framework's report."""
-        current = [] if self.current is None or self.current.done else [self.current.record]
-        return report_table([*self.records, *current])
-
-    def get_global_summary(self) -> dict[str, Any]:
-        """`{"rounds": {"J": [..], "F": [..], "J_AND_F": [..]}, "videos": n, "objects": n}` over the finished videos."""
-        if not self.records:
-            raise UserError("no video is finished yet.")
-        means = {m: round_means(object_rows(self.records, m, self.options.rounds)).tolist() for m in METRICS}
-        return {"rounds": means, "videos": len(self.records), "objects": sum(len(r.object_ids) for r in self.records)}
-
-
-def report_table(records: Sequence[SampleRecord]) -> pd.DataFrame:
-    """Samples as a table with the columns of the DAVIS framework's report."""
-    parts = []
-    for sample in records:
-        for r in sample.rounds:
-            frames, objects = r.jaccard.shape
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "sequence": sample.sequence,
-                        "scribble_idx": sample.scribble_set,
-                        "interaction": r.round,
-                        "object_id": np.repeat(sample.object_ids, frames),
-                        "frame": np.tile(np.arange(frames), objects),
-                        "jaccard": r.jaccard.T.ravel(),
-                        "contour": r.f_measure.T.ravel(),
-                        "j_and_f": r.values("J_AND_F").T.ravel(),
-                        "timing": r.seconds,
-                    }
-                )
-            )
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def only_objects(masks: np.ndarray, object_ids: Sequence[int]) -> np.ndarray:

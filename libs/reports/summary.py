@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dataset_torch.errors import UserError
+from libs.metrics import area_over_rounds
 from libs.reports.records import METRICS, RunRecord, SampleRecord, VariantRecord
 
 
@@ -104,26 +105,6 @@ def round_means(rows: Sequence[ObjectRow]) -> np.ndarray:
     if not rows:
         raise ValueError("a mean over no objects does not exist")
     return np.array([row.values for row in rows], dtype=np.float64).mean(axis=0)
-
-
-def area_over_rounds(values: Sequence[float]) -> float:
-    """R-AUC: the area under the curve of the rounds (trapezoids from the first to the last), over its width.
-
-    In the metric's own unit, in [0, 1]; does not depend on any machine's speed.  With one round it is that value.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    return float(values[0]) if len(values) == 1 else float(np.mean((values[1:] + values[:-1]) / 2))
-
-
-def area_over_seconds(seconds: Sequence[float], values: Sequence[float]) -> float:
-    """The framework's AUC: the area under the curve of a metric over time, over the curve's last time."""
-    x, y = np.asarray(seconds, dtype=np.float64), np.asarray(values, dtype=np.float64)
-    return float(np.sum((y[1:] + y[:-1]) / 2 * np.diff(x)) / x[-1])
-
-
-def value_at(seconds: Sequence[float], values: Sequence[float], time: float) -> float:
-    """The curve's value at `time` seconds, linear between its points."""
-    return float(np.interp(time, seconds, values))
 
 
 def variant_means(variant: VariantRecord, num_rounds: int) -> dict[str, np.ndarray]:

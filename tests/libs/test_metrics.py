@@ -88,3 +88,12 @@ def test_ties_have_their_mean_rank():
     # Ranks 1.5, 1.5, 3, 4 and 1, 2, 3, 4: products of the deviations 4.5, squares 4.5 and 5.
     assert metrics.rank_correlation(np.array([1, 1, 2, 3]), np.arange(4)) == pytest.approx(0.9**0.5)
     assert metrics.rank_correlation(np.array([1, 1, 2]), np.array([1, 2, 3])) == pytest.approx(0.75**0.5)
+
+
+def test_area_over_rounds_by_hand():
+    assert metrics.area_over_rounds([0.5, 0.7, 0.9]) == pytest.approx((0.25 + 0.7 + 0.45) / 2)
+    assert metrics.area_over_rounds([0.4] * 8) == pytest.approx(0.4)
+    assert metrics.area_over_rounds((0, 1, 1)) == 0.75  # trapezoids, not the plain mean
+    assert metrics.area_over_rounds([0.3]) == 0.3
+    with pytest.raises(ValueError, match="at least one round"):
+        metrics.area_over_rounds([])

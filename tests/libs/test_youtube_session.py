@@ -7,8 +7,9 @@ import pytest
 
 from dataset_torch.errors import UserError
 from libs.reports.records import RoundRecord
+from libs.reports.summary import object_rows, round_means
 from libs.youtube_points import VideoPoints, make_points
-from libs.youtube_session import VideoSimulator, YouTubeOptions, YouTubeSession, only_objects, worst_frame
+from libs.youtube_session import VideoSimulator, YouTubeOptions, only_objects, worst_frame
 from tests.libs.youtube_data import ArrayVideo
 
 NAN = float("nan")
@@ -220,49 +221,23 @@ def test_a_simulator_goes_on_from_its_record(video: ArrayVideo) -> None:
         assert (a.points == b.points).all()
 
 
-# ---- the session -------------------------------------------------------------------------------------------------
+# ---- several videos ----------------------------------------------------------------------------------------------
 
 
-def test_the_session_plays_all_videos_and_averages_over_objects(video: ArrayVideo) -> None:
+def test_every_object_of_all_videos_weighs_the_same(video: ArrayVideo) -> None:
     single = ArrayVideo(np.ascontiguousarray(video.array.transpose(0, 2, 1)), (3,), name="portrait")
-    videos = {v.name: v for v in (video, single)}
-    points = {name: make_points(v, 5) for name, v in videos.items()}
-    session = YouTubeSession(list(videos), videos.__getitem__, points, YouTubeOptions(rounds=2))
-    seen = []
-    while session.next():
-        name, annotation, is_new = session.get_interaction()
-        seen.append((name, is_new))
-        assert bool(annotation.clicks) == is_new
-        masks = np.zeros_like(videos[name].array) if name == "video" else videos[name].array
-        session.submit_masks(masks, seconds=2.0)
-    assert seen == [("video", True), ("video", False), ("portrait", True), ("portrait", False)]
-    summary = session.get_global_summary()
-    # Objects: 0 and 0.4 in one video, 1 in the other; every object weighs the same.
-    assert summary["rounds"]["J_AND_F"] == pytest.approx([1.4 / 3] * 2)
-    assert (summary["videos"], summary["objects"]) == (2, 3)
-    report = session.get_report()
-    assert len(report) == 5 * 2 * 2 + 5 * 2
-    line = report[(report.sequence == "video") & (report.object_id == 7) & (report.interaction == 2)]
-    assert line.sort_values("frame").jaccard.tolist() == [1, 1, 0, 0, 0]
-    assert (report.timing == 2.0).all()
-    assert not session.next()
-
-
-def test_the_session_says_what_it_misses(video: ArrayVideo) -> None:
-    with pytest.raises(UserError, match="1 videos have no points, for example video"):
-        YouTubeSession(["video"], lambda _: video, {})
-    session = YouTubeSession(["video"], lambda _: video, {"video": make_points(video, 5)}, YouTubeOptions(rounds=1))
-    with pytest.raises(UserError, match="call next"):
-        session.get_interaction()
-    with pytest.raises(UserError, match="call next"):
-        session.submit_masks(video.array)
-    with pytest.raises(UserError, match="no video is finished"):
-        session.get_global_summary()
-    assert session.get_report().empty
-    assert session.next()
-    session.submit_masks(video.array)
-    with pytest.raises(UserError, match="all 1 rounds are played"):
-        session.submit_masks(video.array)
+    records = []
+    for one, masks in ((video, np.zeros_like(video.array)), (single, single.array)):
+        simulator = simulate(one, rounds=2)
+        while not simulator.done:
+            assert bool(simulator.annotation.clicks) == (simulator.round == 1)
+            assert simulator.submit(masks, seconds=2.0).seconds == 2.0
+        records.append(simulator.record)
+        with pytest.raises(UserError, match="all 2 rounds are played"):
+            simulator.submit(masks)
+    assert records[0].rounds[1].jaccard[:, 1].tolist() == [1, 1, 0, 0, 0]
+    # Objects: 0 and 0.4 in one video, 1 in the other.
+    assert round_means(object_rows(records, "J_AND_F", 2)) == pytest.approx([1.4 / 3] * 2)
 
 
 def test_options_that_make_no_sense_are_refused() -> None:
