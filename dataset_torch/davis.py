@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from dataset_torch.errors import UserError
-from dataset_torch.frames import IMAGE_SUFFIXES, ImageFolder, natural_key, upright_size
+from dataset_torch.frames import IMAGE_SUFFIXES, TAIL, ImageFolder, is_cut_off, natural_key, upright_size
 from dataset_torch.masks import read_mask
 
 VOID = 255
+RESOLUTION = "480p"  # the folder below JPEGImages and Annotations
 LAYOUT = (
     "Expected layout: JPEGImages/480p/<sequence>/00000.jpg, Annotations/480p/<sequence>/00000.png, "
     "Scribbles/<sequence>/001.json, ImageSets/2017/<subset>.txt."
@@ -102,7 +103,6 @@ def open_davis(
     *,
     subset: str | None = None,
     sequences: Sequence[str] | None = None,
-    resolution: str = "480p",
 ) -> DavisDataset:
     """Find and check a data set.
 
@@ -112,7 +112,6 @@ def open_davis(
         root: the folder that holds `JPEGImages`, `Annotations`, ...
         subset: name of a file in `ImageSets/2017`, without `.txt`; "val" when nothing else is given.
         sequences: names instead of a subset.
-        resolution: the folder below `JPEGImages` and `Annotations`.
 
     Returns:
         The sequences in order of their names, each once.
@@ -121,31 +120,31 @@ def open_davis(
         UserError: Something is missing, damaged or contradictory; the message names the file and what to do.
     """
     root = Path(root).expanduser()
-    _check_folders(root, resolution)
+    _check_folders(root)
     if sequences is not None and subset is not None:
         raise UserError("give either a subset or a list of sequences, not both.")
     names = _subset_names(root, subset or "val") if sequences is None else list(sequences)
     if not names:
         raise UserError("no sequence was given. Name at least one, or a subset.")
-    available = sorted(p.name for p in (root / "JPEGImages" / resolution).iterdir() if p.is_dir())
+    available = sorted(p.name for p in (root / "JPEGImages" / RESOLUTION).iterdir() if p.is_dir())
     if unknown := sorted(set(names) - set(available)):
         raise UserError(
             f"{root} has no frames of {', '.join(unknown[:5])}{' ...' if len(unknown) > 5 else ''}. "
-            f"Sequences in JPEGImages/{resolution}: {', '.join(available[:10])}{' ...' if len(available) > 10 else ''}."
+            f"Sequences in JPEGImages/{RESOLUTION}: {', '.join(available[:10])}{' ...' if len(available) > 10 else ''}."
         )
-    return DavisDataset(root, tuple(_open_sequence(root, resolution, name) for name in sorted(set(names))))
+    return DavisDataset(root, tuple(_open_sequence(root, name) for name in sorted(set(names))))
 
 
-def _check_folders(root: Path, resolution: str) -> None:
+def _check_folders(root: Path) -> None:
     if not root.is_dir():
         raise UserError(f"the data set folder {root} does not exist. Give the folder that holds JPEGImages. {LAYOUT}")
     for folder in ("JPEGImages", "Annotations"):
-        if (root / folder / resolution).is_dir():
+        if (root / folder / RESOLUTION).is_dir():
             continue
         if (inner := root / "DAVIS").is_dir():
-            raise UserError(f"{root} holds no {folder}/{resolution}, but a folder DAVIS. Give {inner}.")
+            raise UserError(f"{root} holds no {folder}/{RESOLUTION}, but a folder DAVIS. Give {inner}.")
         found = ", ".join(sorted(p.name for p in root.iterdir())[:10]) or "nothing"
-        raise UserError(f"{root} holds no {folder}/{resolution} (found: {found}). {LAYOUT}")
+        raise UserError(f"{root} holds no {folder}/{RESOLUTION} (found: {found}). {LAYOUT}")
 
 
 def read_names(path: Path) -> list[str]:
@@ -169,11 +168,11 @@ def _subset_names(root: Path, subset: str) -> list[str]:
     return names
 
 
-def _open_sequence(root: Path, resolution: str, name: str) -> DavisSequence:
-    frames = _files(root / "JPEGImages" / resolution / name, IMAGE_SUFFIXES)
+def _open_sequence(root: Path, name: str) -> DavisSequence:
+    frames = _files(root / "JPEGImages" / RESOLUTION / name, IMAGE_SUFFIXES)
     if not frames:
-        raise UserError(f"sequence {name} has zero frames: {root / 'JPEGImages' / resolution / name} holds no images.")
-    folder = root / "Annotations" / resolution / name
+        raise UserError(f"sequence {name} has zero frames: {root / 'JPEGImages' / RESOLUTION / name} holds no images.")
+    folder = root / "Annotations" / RESOLUTION / name
     masks = {path.stem: path for path in _files(folder, (".png",))} if folder.is_dir() else {}
     missing = [path.stem for path in frames if path.stem not in masks]
     if missing:
@@ -208,11 +207,11 @@ def _image_size(path: Path) -> tuple[int, int]:
     try:
         size = upright_size(path)
         with path.open("rb") as file:
-            file.seek(max(path.stat().st_size - 4096, 0))
+            file.seek(max(path.stat().st_size - TAIL, 0))
             tail = file.read()
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"frame {path} cannot be read ({error}). Restore the file.") from error
-    if path.suffix.lower() in (".jpg", ".jpeg") and b"\xff\xd9" not in tail:
+    if is_cut_off(path, tail):
         raise UserError(f"frame {path} is truncated (its JPEG end marker is missing). Restore the file.")
     return size
 

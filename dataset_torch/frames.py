@@ -26,6 +26,7 @@ VIDEO_SUFFIXES = (
 )
 
 
+TAIL = 4096  # bytes at a file's end in which a JPEG's end marker must be
 ORIENTATION = 274  # the EXIF tag; from 5 on the picture lies on its side
 
 
@@ -93,7 +94,7 @@ class ImageFolder(FrameSource):
             data = np.frombuffer(path.read_bytes(), np.uint8)
         except OSError as error:
             raise UserError(f"frame {path} cannot be read: {error.strerror}.") from error
-        if path.suffix.lower() in (".jpg", ".jpeg") and b"\xff\xd9" not in data[-4096:].tobytes():
+        if is_cut_off(path, data[-TAIL:].tobytes()):
             raise UserError(
                 f"frame {path} is truncated (its JPEG end marker is missing). Restore or re-encode the file."
             )
@@ -290,6 +291,11 @@ class ArrayFrames(FrameSource):
     def read(self, index: int) -> np.ndarray:
         self.check_index(index)
         return self.array[index]
+
+
+def is_cut_off(path: Path, tail: bytes) -> bool:
+    """Whether a JPEG, by its name, was cut off: `tail`, its last `TAIL` bytes, has no end marker."""
+    return path.suffix.lower() in (".jpg", ".jpeg") and b"\xff\xd9" not in tail
 
 
 def is_picture(path: Path) -> bool:

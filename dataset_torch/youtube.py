@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -31,21 +30,12 @@ def youtube_ivos_videos() -> tuple[str, ...]:
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
-@dataclass(frozen=True)
-class YouTubeObject:
-    """One object of a video as `meta.json` tells it; `frame_names` are those where it can be seen, `00000` first."""
-
-    object_id: int
-    category: str
-    frame_names: tuple[str, ...]
-
-
 class YouTubeVideo:
     """One video.  `frame_names` (`00000`, `00005`, ...) in order; index i is the i-th of them."""
 
-    def __init__(self, root: Path, name: str, objects: Sequence[YouTubeObject]):
+    def __init__(self, root: Path, name: str, object_ids: Sequence[int]):
         self.name = name
-        self.objects = tuple(sorted(objects, key=lambda o: o.object_id))
+        self.object_ids = tuple(sorted(object_ids))  # as in the masks; not necessarily 1, 2, 3
         self.image_folder = root / "JPEGImages" / name
         self.mask_folder = root / "Annotations" / name
         self.frame_names = tuple(sorted(path.stem for path in self.image_folder.glob("*.jpg") if is_picture(path)))
@@ -54,11 +44,6 @@ class YouTubeVideo:
 
     def __len__(self) -> int:
         return len(self.frame_names)
-
-    @property
-    def object_ids(self) -> tuple[int, ...]:
-        """Ids as in the masks, ascending; not necessarily 1, 2, 3."""
-        return tuple(o.object_id for o in self.objects)
 
     @cached_property
     def frames(self) -> ImageFolder:
@@ -154,16 +139,11 @@ class YouTubeDataset:
         self.names = [name for name in chosen if name not in leave_out]
 
     @staticmethod
-    def _read_meta(path: Path) -> dict[str, list[YouTubeObject]]:
+    def _read_meta(path: Path) -> dict[str, list[int]]:
+        """Name of a video -> ids of its objects."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            return {
-                name: [
-                    YouTubeObject(int(number), str(entry.get("category", "")), tuple(entry["frames"]))
-                    for number, entry in video["objects"].items()
-                ]
-                for name, video in content["videos"].items()
-            }
+            return {name: [int(i) for i in dict(video["objects"])] for name, video in content["videos"].items()}
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror}): it comes with the data set.") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -25,8 +25,9 @@ import numpy as np
 
 from dataset_torch.errors import UserError
 from libs import published
+from libs.metrics import area_over_rounds
 from libs.reports.records import METRIC_NAMES, METRICS, counted
-from libs.reports.summary import ObjectRow, area_over_rounds, has_scribble_sets, read_object_csv
+from libs.reports.summary import ObjectRow, has_scribble_sets, read_object_csv
 from libs.scripts import exit_status
 
 RESAMPLES = 10_000
@@ -366,7 +367,7 @@ def _compare_and_tell(arguments: argparse.Namespace) -> None:
         if any(published_counterpart(run, label) for label in settings_of_run(run)):
             print(f"\nnote: not put beside the published tables: {'; '.join(reasons)}.")
     if arguments.out is not None:
-        from libs.reports.comparison import write_comparison  # matplotlib takes a second to import
+        from libs.compare_page import write_comparison  # matplotlib takes a second to import
 
         print(f"\nreport: {write_comparison(arguments.out, found)}")
 

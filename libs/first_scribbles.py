@@ -11,6 +11,7 @@ import numpy as np
 from dataset_torch.atomic import write_atomic
 from dataset_torch.davis import DavisDataset, DavisSequence
 from dataset_torch.errors import UserError
+from libs.davis_framework import MIN_NODES
 from libs.davis_registry import to_consecutive
 from libs.reports.records import counted
 from libs.scribble_robot import correct_frame, scribble_robot
@@ -76,7 +77,9 @@ def first_frame(sequence: DavisSequence) -> int:
 def _draw(sequence: DavisSequence) -> dict:
     frame = first_frame(sequence)
     truth = to_consecutive(sequence.mask(frame), sequence.object_ids)
-    strokes = correct_frame(scribble_robot(min_nb_nodes=2), truth, np.zeros_like(truth), len(sequence.object_ids))
+    strokes = correct_frame(
+        scribble_robot(min_nb_nodes=MIN_NODES), truth, np.zeros_like(truth), len(sequence.object_ids)
+    )
     if not strokes:
         raise UserError(
             f"sequence {sequence.name}: its objects are too small on frame {frame} to draw scribbles in. "

@@ -20,8 +20,14 @@ INK = (32, 36, 44)
 MUTED = (105, 112, 125)
 ACCENT = (214, 93, 14)  # what was annotated
 PROPOSED = (23, 107, 160)  # what was proposed
+SCORE = (184, 134, 11)  # R-scores
 PAPER = (255, 255, 255)
 _SUPERSAMPLING = 3  # strokes are drawn three times as large and averaged down, which smooths their edges
+
+
+def as_hex(colour: tuple[int, int, int]) -> str:
+    """The colour as matplotlib and CSS write it, such as `#d65d0e`."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 @cache

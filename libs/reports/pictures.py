@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from dataset_torch.frames import FrameSource
 from libs.interactions import FrameAnnotation
 from libs.reports import drawing
-from libs.reports.drawing import ACCENT, INK, MUTED, PAPER, PROPOSED
+from libs.reports.drawing import ACCENT, INK, MUTED, PAPER, PROPOSED, SCORE, as_hex
 from libs.reports.records import RoundRecord, SampleRecord, Variant
 
 SHEET_WIDTH = 1280
@@ -105,26 +105,26 @@ def _renumbered(annotation: FrameAnnotation, numbers: np.ndarray) -> FrameAnnota
     return replace(annotation, scribbles=scribbles, clicks=clicks)
 
 
-def strip_plot(sample: SampleRecord, record: RoundRecord, *, width: int = SHEET_WIDTH, height: int = 170) -> np.ndarray:
+def strip_plot(sample: SampleRecord, record: RoundRecord, *, width: int = SHEET_WIDTH) -> np.ndarray:
     """J and R-score of every frame after the round, annotated and proposed frames marked: uint8 H x W x 3."""
-    figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="white")
+    figure = Figure(figsize=(width / 100, 1.7), dpi=100, facecolor="white")
     axes = figure.add_axes((_LEFT / width, 0.22, 1 - (_LEFT + 14) / width, 0.54))
     x = np.arange(sample.num_frames)
-    axes.plot(x, record.frame_means("J"), color="#20242c", lw=1.6, marker=".", ms=4, label="J (mean of the objects)")
-    axes.plot(x, record.scores, color="#b8860b", lw=1.3, marker=".", ms=3, label="R-score")
+    axes.plot(x, record.frame_means("J"), color=as_hex(INK), lw=1.6, marker=".", ms=4, label="J (mean of the objects)")
+    axes.plot(x, record.scores, color=as_hex(SCORE), lw=1.3, marker=".", ms=3, label="R-score")
     earlier = [r.annotated_frame for r in sample.rounds if r.round < record.round and not r.empty]
     for frame in earlier:
-        axes.axvline(frame, color="#d65d0e", lw=1, alpha=0.45, ls=":")
+        axes.axvline(frame, color=as_hex(ACCENT), lw=1, alpha=0.45, ls=":")
     if not record.empty:
-        axes.axvline(record.annotated_frame, color="#d65d0e", lw=2, label="annotated now")
+        axes.axvline(record.annotated_frame, color=as_hex(ACCENT), lw=2, label="annotated now")
     if earlier:
-        axes.plot([], [], color="#d65d0e", lw=1, alpha=0.6, ls=":", label="annotated before")
+        axes.plot([], [], color=as_hex(ACCENT), lw=1, alpha=0.6, ls=":", label="annotated before")
     if record.candidates:
         marks = list(record.candidates)
-        axes.plot(marks, [1.09] * len(marks), "v", color="#176ba0", ms=7, clip_on=False, label="proposed next")
+        axes.plot(marks, [1.09] * len(marks), "v", color=as_hex(PROPOSED), ms=7, clip_on=False, label="proposed next")
     axes.set(xlim=(-0.5, sample.num_frames - 0.5), ylim=(0, 1.02), yticks=(0, 0.5, 1))
-    axes.tick_params(labelsize=8, length=3, colors="#69707d")
-    axes.set_xlabel("frame number in the video", fontsize=8, color="#69707d", labelpad=1)
+    axes.tick_params(labelsize=8, length=3, colors=as_hex(MUTED))
+    axes.set_xlabel("frame number in the video", fontsize=8, color=as_hex(MUTED), labelpad=1)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="upper right", ncols=5, fontsize=8, frameon=False, bbox_to_anchor=(1, 1.02), handlelength=1.6)
@@ -199,9 +199,9 @@ def _frame_name(sample: SampleRecord, frame: int) -> str:
     return str(frame) if plain else f"{frame} ({name.lstrip('0') or '0'})"
 
 
-def sample_plot(sample: SampleRecord, *, width: int = 1280, height: int = 250) -> Figure:
+def sample_plot(sample: SampleRecord) -> Figure:
     """J of every frame, one line per round, and which frames were annotated when."""
-    figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="white")
+    figure = Figure(figsize=(SHEET_WIDTH / 100, 2.5), dpi=100, facecolor="white")
     axes = figure.add_axes((0.045, 0.17, 0.86, 0.72))
     rounds: Sequence[RoundRecord] = sample.rounds
     for record in rounds:
@@ -213,7 +213,7 @@ def sample_plot(sample: SampleRecord, *, width: int = 1280, height: int = 250) -
         if not record.empty:
             frame = record.annotated_frame
             axes.plot(
-                [frame], [quality[frame]], "o", ms=11, mfc="white", mec="#d65d0e", mew=1.3, zorder=5, clip_on=False
+                [frame], [quality[frame]], "o", ms=11, mfc="white", mec=as_hex(ACCENT), mew=1.3, zorder=5, clip_on=False
             )
             axes.annotate(
                 str(record.round),
@@ -221,12 +221,12 @@ def sample_plot(sample: SampleRecord, *, width: int = 1280, height: int = 250) -
                 ha="center",
                 va="center_baseline",
                 fontsize=7,
-                color="#d65d0e",
+                color=as_hex(ACCENT),
                 zorder=6,
             )
     axes.set(xlim=(-0.5, sample.num_frames - 0.5), ylim=(0, 1.06), yticks=np.linspace(0, 1, 6))
     axes.set_ylabel("J", fontsize=9)
-    axes.set_xlabel("frame number in the video (circle: annotated in that round)", fontsize=8, color="#69707d")
+    axes.set_xlabel("frame number in the video (circle: annotated in that round)", fontsize=8, color=as_hex(MUTED))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25)

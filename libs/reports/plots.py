@@ -13,12 +13,14 @@ from matplotlib.figure import Figure
 from dataset_torch.atomic import write_atomic
 from libs import published
 from libs.metrics import rank_correlation
+from libs.reports import drawing
+from libs.reports.drawing import as_hex
 from libs.reports.pictures import figure_png, sample_plot
 from libs.reports.records import METRIC_NAMES, RunRecord, VariantRecord
 from libs.reports.summary import round_means, variant_means
 
 COLOURS = ("#176ba0", "#d65d0e", "#2e8b57", "#8b3a8f", "#b8860b", "#c0392b", "#4f6d7a", "#20242c", "#e377c2", "#7fb800")
-MUTED = "#69707d"
+MUTED = as_hex(drawing.MUTED)
 MAX_DOTS = 4000  # more would only blacken the scatter plot
 
 
@@ -84,7 +86,7 @@ def curve_figure(run: RunRecord) -> Figure:
         axes[1].axvline(60, color=MUTED, lw=0.8, ls=":") if axes[1].get_xlim()[1] > 60 else None
         axes[1].set_xlim(left=0)
     for panel in axes:
-        _tidy(panel)
+        tidy(panel)
     axes[0].legend(fontsize=8, loc="lower right")
     return figure
 
@@ -110,7 +112,7 @@ def reliability_figure(run: RunRecord) -> Figure | None:
         panel.text(
             0.03, 0.04, note, transform=panel.transAxes, fontsize=8, bbox={"fc": "white", "ec": "none", "pad": 2}
         )
-        _tidy(panel)
+        tidy(panel)
     for panel in panels[len(found) :]:
         panel.set_visible(False)
     return figure
@@ -151,7 +153,8 @@ def _cycle(count: int) -> Sequence[str]:
     return [COLOURS[i % len(COLOURS)] for i in range(count)]
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """A light grid, no frame above and to the right, small letters."""
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9)

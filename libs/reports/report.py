@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from dataset_torch.atomic import write_atomic
+from libs.metrics import area_over_rounds
 from libs.published import SOURCE
 from libs.reports import page, plots
 from libs.reports.page import Cell, number_cell, text_cell
 from libs.reports.records import METRIC_NAMES, RoundRecord, RunRecord, SampleRecord, VariantRecord, counted
-from libs.reports.summary import area_over_rounds, mean_over_points, variant_means, variant_timings
+from libs.reports.summary import mean_over_points, variant_means, variant_timings
 from libs.reports.tables import MetricLine, metric_lines, to_json, write_tables
 
 OPEN_SAMPLES = 2  # of every variant, the worst so many samples are unfolded when the page opens
@@ -48,7 +49,7 @@ def report_page(run: RunRecord) -> str:
     sections += [f'<p class="note">{escape(note)}</p>' for note in run.notes]
     if not variants:
         return page.page(title, "\n".join([*sections, "<p>No sample has been evaluated yet.</p>", _again(run)]))
-    sections += [_cards(run, variants), _what(run, variants), _results(run, variants), _curves(run, variants)]
+    sections += [_cards(run, variants), _what(run, variants), _results(run, variants), _curves(variants)]
     sections += [_sequences(run, variants), _pictures(run, variants), _again(run), _words(run)]
     return page.page(f"{title}, {run.name}", "\n".join(sections))
 
@@ -146,7 +147,7 @@ def _result_row(line: MetricLine, num_rounds: int, timed: bool) -> tuple[str, li
     return ("published" if line.published else "main" if line.main else ""), cells
 
 
-def _curves(run: RunRecord, variants: list[VariantRecord]) -> str:
+def _curves(variants: list[VariantRecord]) -> str:
     out = ['<h2 id="curves">Curves</h2>']
     out.append(page.picture("curve.png", "The figures of the table above as curves.", alt="metric over rounds"))
     found = {v.variant: plots.reliability(v) for v in variants}

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
 from dataset_torch.atomic import write_atomic
 from libs import published
+from libs.metrics import area_over_rounds
 from libs.reports.records import METRIC_NAMES, METRICS, RunRecord, VariantRecord, counted
 from libs.reports.summary import (
-    area_over_rounds,
     format_object_csv,
     mean_over_points,
     object_rows,
@@ -94,12 +92,12 @@ def format_table(run: RunRecord) -> str:
     return "\n".join(out).rstrip()
 
 
-def print_table(run: RunRecord, report: str | Path | None = None, *, file: TextIO | None = None) -> None:
+def print_table(run: RunRecord, report: str | Path | None = None) -> None:
     """Print the table and where the report page is."""
     text = format_table(run)
     if report is not None:
         text += f"\n\nreport: {report}"
-    print(text, file=file or sys.stdout)
+    print(text)
 
 
 def write_tables(run_dir: str | Path, run: RunRecord) -> None:

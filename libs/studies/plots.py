@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from libs.reports.plots import COLOURS, MUTED
+from libs.reports.plots import COLOURS, MUTED, tidy
 from libs.studies.methods import NETWORK
 from libs.studies.policies import ORACLE
 from libs.studies.summary import TARGETS, Curve, Guidance, VideoRuns
@@ -31,7 +30,7 @@ def curve_figure(curves: Sequence[Curve], *, targets: bool) -> Figure:
         axes.plot(list(points), list(points.values()), "x", color=MUTED, ms=8, mew=2, label="aimed at")
     axes.set(xlabel="round", ylabel="J&F, mean over videos", xticks=range(1, last + 1))
     axes.legend(fontsize=7.5)
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
@@ -58,7 +57,7 @@ def guidance_figure(guidance: Guidance) -> Figure:
     right.set(xlabel="area over rounds", yticks=range(len(lines)), ylim=(-0.6, len(lines) - 0.4))
     right.set_yticklabels([name for name, _, _ in lines], fontsize=9)
     for axes in (left, right):
-        _tidy(axes)
+        tidy(axes)
     return figure
 
 
@@ -76,13 +75,6 @@ def score_figure(runs: Mapping[str, VideoRuns]) -> Figure | None:
             panels[1].plot(r.scores, r.j, ".", ms=4, alpha=0.3, mew=0, color=colour)
     for panel, title in zip(panels, ("after round 1", "after the later rounds"), strict=True):
         panel.set(xlabel="R-score", ylabel="true J", title=title)
-        _tidy(panel)
+        tidy(panel)
     panels[0].legend(fontsize=7)
     return figure
-
-
-def _tidy(axes: Axes) -> None:
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=9)
-    axes.title.set_fontsize(10)

@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 
 from dataset_torch.atomic import write_atomic
 from libs.compare import Comparison
+from libs.metrics import area_over_rounds
 from libs.reports import page
 from libs.reports.page import Cell, number_cell, text_cell
 from libs.reports.pictures import figure_png
-from libs.reports.plots import COLOURS, MUTED
+from libs.reports.plots import COLOURS, MUTED, tidy
 from libs.reports.records import counted
-from libs.reports.summary import area_over_rounds
 from libs.reports.tables import to_json
 
 
@@ -88,10 +88,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
         xticks=x, xlabel="round", title=f"A − B, mean {c.metric} with 95 % interval (bootstrap over {c.resample})"
     )
     for axes in (left, right):
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=9)
-        axes.title.set_fontsize(10)
+        tidy(axes)
     return figure
 
 
