@@ -42,11 +42,17 @@ def jaccard(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def logit_of(propagation: Propagation) -> Tensor:
-    """Each object's own logit, O x 1 x H x W, whichever network it comes from."""
-    logits = propagation.logits
-    if logits is not None and logits.shape == propagation.foreground.shape:
+    """Each object's own logit, O x 1 x H x W in float32, whichever network it comes from.
+
+    Heads give one logit per object (O x 1) or two (O x 2, background and object).  That of the probability is the last
+    resort: it is cut off where a network is all but certain, and what is wrong there then has no gradient.
+    """
+    logits, foreground = propagation.logits, propagation.foreground
+    if logits is not None and logits.shape == foreground.shape:
         return logits.float()
-    return torch.logit(propagation.foreground.float(), eps=1e-6)
+    if logits is not None and logits.shape == (len(foreground), 2, *foreground.shape[-2:]):
+        return logits[:, 1:].float() - logits[:, :1].float()
+    return torch.logit(foreground.float(), eps=1e-6)
 
 
 def mask_loss(logit: Tensor, probability: Tensor, target: Tensor, weights: LossWeights) -> Tensor:

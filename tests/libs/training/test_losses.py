@@ -13,6 +13,7 @@ from libs.training.losses import (
     border,
     correctness,
     jaccard,
+    logit_of,
     mask_loss,
     motion_loss,
     object_targets,
@@ -20,6 +21,7 @@ from libs.training.losses import (
     soft_jaccard,
 )
 from libs.training.recipe import LossWeights
+from networks.interface import Propagation
 
 
 def test_targets_are_one_plane_per_object() -> None:
@@ -31,6 +33,19 @@ def test_jaccard_of_two_empty_masks_is_one() -> None:
     prediction = torch.tensor([[[[1.0, 1, 0, 0]]], [[[0, 0, 0, 0]]]])
     target = torch.tensor([[[[0.0, 1, 1, 0]]], [[[0, 0, 0, 0]]]])
     assert jaccard(prediction, target).tolist() == pytest.approx([1 / 3, 1])
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_what_a_network_is_wrongly_certain_of_has_a_gradient(channels: int) -> None:
+    logits = torch.zeros(2, channels, 2, 2)
+    logits[:, -1] = 20.0  # its probability is 1 in float32
+    logits[:, 0] -= channels - 1  # of two, the background's
+    logits.requires_grad_()
+    own = logits if channels == 1 else logits[:, 1:] - logits[:, :1]
+    output = Propagation(torch.sigmoid(own), torch.tensor(0.5), torch.ones(1, 1, 1, 1), logits)
+    assert torch.equal(logit_of(output), own)
+    mask_loss(logit_of(output), output.foreground, torch.zeros(2, 1, 2, 2), LossWeights()).backward()
+    assert (logits.grad[:, -1] > 0.1).all()
 
 
 def test_soft_jaccard() -> None:
