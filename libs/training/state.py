@@ -19,6 +19,7 @@ from libs.training.recipe import Recipe
 STATE_VERSION = 1
 SCORE = "area of J&F"  # what `best` is; that of a run which validated by another measure is not comparable
 PUBLISHED_ENCODERS = ("frame_encoder.", "interaction.encoder.")
+GROUP_SETTINGS = ("scale", "weight_decay")  # of the optimiser's groups: by the recipe, not by the saved state
 WITHOUT_EFFECT = ("name", "seed", "save_seconds", "validate_seconds", "validation_clips")  # on the weights, or refused
 
 
@@ -83,7 +84,10 @@ class RunState:
             )
         try:
             self.network.load_state_dict(content["network"])
+            set_here = [{name: group[name] for name in GROUP_SETTINGS} for group in self.optimiser.param_groups]
             self.optimiser.load_state_dict(content["optimiser"])
+            for group, values in zip(self.optimiser.param_groups, set_here):
+                group.update(values)  # else a setting that was changed would go on as it was
         except (RuntimeError, ValueError) as error:
             raise UserError(f"{path} does not fit the recipe's network or its trained parts: {error}") from error
         # Weights that are trained only since this part of the run start their average at their present value.
@@ -98,14 +102,7 @@ class RunState:
 
     @staticmethod
     def _plain() -> tuple[str, ...]:
-        return (
-            "step",
-            "passes",
-            "seconds",
-            "best",
-            "bad_steps",
-            "history",
-        )
+        return ("step", "passes", "seconds", "best", "bad_steps", "history")
 
 
 def settings_in_words(recipe: Recipe, data: Sequence[str]) -> dict[str, str]:

@@ -176,6 +176,14 @@ def test_a_resumed_run_names_what_is_not_as_it_was(tmp_path: Path) -> None:
     ]
 
 
+def test_settings_changed_on_resuming_have_an_effect(tmp_path: Path) -> None:
+    new_engine(tmp_path).save()
+    resumed = new_engine(tmp_path, weight_decay=0.5, backbone_rate=0.25)
+    assert resumed.resume() and len(resumed.changes) == 2
+    groups = resumed.state.optimiser.param_groups
+    assert [(g["scale"], g["weight_decay"]) for g in groups] == [(1, 0), (1, 0.5), (0.25, 0), (0.25, 0.5)]
+
+
 def test_states_and_logs_of_earlier_versions_go_on(tmp_path: Path) -> None:
     engine = new_engine(tmp_path)
     engine.state.step, engine.state.best = 40, 0.9
