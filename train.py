@@ -118,6 +118,7 @@ def train(options: argparse.Namespace) -> None:
             data,
             options.out,
             validator=(lambda n: validate_clips(n, held_out)) if held_out else None,
+            validated_on=f"{options.validation} ({len(held_out)} clips)" if held_out else "",
             processes=processes,
             board=_board(options.out, say) if first else None,
         )
@@ -150,6 +151,8 @@ def _run(engine: Engine, minutes: float, say: Callable[..., None]) -> None:
     say(f"{began}: step {state.step} of {steps}")
     for change in engine.changes:
         say(f"notice: since this run began, {change}; it does not go on exactly as it would have")
+    if engine.forgotten:
+        say(f"notice: {engine.forgotten}: figures so far do not compare, and best.pth is chosen anew")
     _say_sets(engine, say)
     say(recipe_in_words(engine.recipe))
     end = time.monotonic() + 60 * minutes if minutes else float("inf")

@@ -54,7 +54,10 @@ Validator = Callable[[GuidedNetwork], Validation]
 
 
 class Engine:
-    """One run in one folder: `state.pth` (to resume), `best.pth` and `last.pth` (averaged weights), `log.csv`."""
+    """One run in one folder: `state.pth` (to resume), `best.pth` and `last.pth` (averaged weights), `log.csv`.
+
+    `validated_on` says in words which clips `validator` measures by; on resuming, best figures of others are forgotten.
+    """
 
     def __init__(
         self,
@@ -64,15 +67,13 @@ class Engine:
         folder: Path,
         *,
         validator: Validator | None = None,
+        validated_on: str = "",
         processes: Processes | None = None,
         board: Board | None = None,
     ) -> None:
         self.recipe, self.data, self.folder = recipe, data, Path(folder)
-        self.validator, self.processes, self.board = (
-            validator,
-            processes or Processes(),
-            board,
-        )
+        self.validator, self.validated_on = validator, validated_on
+        self.processes, self.board = processes or Processes(), board
         self.network = network
         self.segmenter = training_segmenter(network, recipe)
         self.parameters = trained_parameters(network, recipe)
@@ -81,10 +82,12 @@ class Engine:
             network,
             make_optimiser(self.parameters, recipe),
             MovingAverage(self.parameters, recipe.average_decay),
+            best_of=validated_on,
         )
         self.bad_in_a_row = 0
         self.log_rows: list[dict[str, float]] = []
         self.changes: list[str] = []  # since the run began: settings that `resume` found different
+        self.forgotten = ""  # why `resume` forgot the best figure, if it did
 
     # ---- running -------------------------------------------------------------------------------------------------
 
@@ -95,6 +98,7 @@ class Engine:
         if content is None:
             return False
         self.changes = self.state.restore(content, path, self.recipe, self._specifications())
+        self.forgotten = self.state.validate_on(self.validated_on)
         if self.processes.is_first:
             self.log_rows = read_log(self.folder / "log.csv", self.state.step)
         return True

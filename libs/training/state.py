@@ -52,6 +52,7 @@ class RunState:
     passes: int = 0  # clips seen
     seconds: float = 0.0  # of computing, over all resumed parts
     best: float = -1.0  # best validation figure
+    best_of: str = ""  # the clips that `best` was measured on, in words; "": unknown
     bad_steps: int = 0  # skipped because the loss was not finite
     history: list[dict[str, float]] = field(default_factory=list)  # validation figures
 
@@ -95,14 +96,28 @@ class RunState:
             value.copy_(content["average"].get(name, dict(self.network.named_parameters())[name].detach()))
         self.average.count = content["average_count"]
         for name in self._plain():
-            setattr(self, name, content[name])
+            setattr(self, name, content.get(name, getattr(self, name)))  # earlier versions lack some
         if content.get("score") != SCORE:
             self.best = -1.0
         return _differences(content.get("settings", {}), settings_in_words(recipe, data))
 
     @staticmethod
     def _plain() -> tuple[str, ...]:
-        return ("step", "passes", "seconds", "best", "bad_steps", "history")
+        return ("step", "passes", "seconds", "best", "best_of", "bad_steps", "history")
+
+    def validate_on(self, clips: str) -> str:
+        """From here on `best` is measured on `clips` (in words; "": there is no validation).
+
+        A figure of other clips is not comparable and is forgotten; then in words why, else "".
+        """
+        before = self.best_of
+        if not clips or clips == before:
+            return ""
+        self.best_of = clips
+        if not before or self.best < 0:
+            return ""
+        self.best = -1.0
+        return f"validation was on {before}, is on {clips}"
 
 
 def settings_in_words(recipe: Recipe, data: Sequence[str]) -> dict[str, str]:

@@ -184,6 +184,28 @@ def test_settings_changed_on_resuming_have_an_effect(tmp_path: Path) -> None:
     assert [(g["scale"], g["weight_decay"]) for g in groups] == [(1, 0), (1, 0.5), (0.25, 0), (0.25, 0.5)]
 
 
+def test_a_best_figure_of_other_clips_is_forgotten(tmp_path: Path) -> None:
+    def resumed(validated_on: str) -> Engine:
+        engine = Engine(CompactGIS(), tiny_recipe(), squares(), tmp_path, validated_on=validated_on)
+        assert engine.resume()
+        return engine
+
+    engine = Engine(CompactGIS(), tiny_recipe(), squares(), tmp_path, validated_on="clips:a (8 clips)")
+    engine.state.best = 0.9
+    engine.save()
+    assert (resumed("clips:a (8 clips)").state.best, resumed("clips:a (8 clips)").forgotten) == (0.9, "")
+    resumed("").save()  # a part without validation does not forget
+    other = resumed("clips:b (8 clips)")
+    assert other.forgotten == "validation was on clips:a (8 clips), is on clips:b (8 clips)"
+    assert other.state.best == -1 and other.changes == []
+    content = read_state(tmp_path / "state.pth")
+    del content["best_of"]  # of an earlier version: nothing is known, and nothing forgotten
+    torch.save(content, tmp_path / "state.pth")
+    assert resumed("clips:b (8 clips)").state.best == 0.9
+    other.save()
+    assert read_state(tmp_path / "state.pth")["best_of"] == "clips:b (8 clips)"
+
+
 def test_states_and_logs_of_earlier_versions_go_on(tmp_path: Path) -> None:
     engine = new_engine(tmp_path)
     engine.state.step, engine.state.best = 40, 0.9
