@@ -6,6 +6,8 @@ import contextlib
 import io
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,10 +17,14 @@ from torch.distributed.run import get_args_parser
 import train
 from config import Config
 from dataset_torch.synthetic.shards import pack_clip
+from libs.training import run
 from libs.training.engine import Engine
 from libs.training.folder import claim
+from libs.training.recipe import RECIPES, purpose, setting_names
 from libs.training.state import read_state
 from tests.libs.training.toys import square_clip
+
+ROOT = Path(train.__file__).parent
 
 
 @pytest.fixture
@@ -88,9 +94,30 @@ def test_ctrl_c_before_the_first_step_is_no_traceback(
     def interrupted(_: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "open_set", interrupted)
+    monkeypatch.setattr(run, "open_set", interrupted)
     assert train.main(["--out", str(tmp_path), "--device", "cpu"]) == 130
-    assert capsys.readouterr().err == "interrupted before the first step\n"
+    assert capsys.readouterr().err == "\ninterrupted before the first step\n"
+
+
+def test_ctrl_c_while_pytorch_is_loaded_is_no_traceback(tmp_path: Path) -> None:
+    program = (
+        "import importlib.abc, sys, train\n"
+        "class Finder(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'torch': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        f"sys.exit(train.main(['--out', {str(tmp_path)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (130, "\ninterrupted before the first step\n")
+
+
+def test_the_help_tells_recipes_settings_defaults_and_examples() -> None:
+    text = " ".join(train_help().split())
+    for name in RECIPES:
+        assert f"{name} {purpose(name)}" in text and len(purpose(name)) > 20
+    assert all(name in text for name in (*setting_names(), "[compact]", "[auto]", "[workspace/training]"))
+    assert "python train.py --data clips:CLIPS --validation clips:OTHERS" in text
 
 
 def test_the_folder_is_looked_at_before_anything_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

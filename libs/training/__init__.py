@@ -1,5 +1,6 @@
 """Training of guided interactive segmentation (train.py is the entry).
 
+* `run`: from the options to the end, and what is printed.
 * `recipe`, `recipes/`: what a run does, as plain values; stages with growing clips, sizes and rounds.
 * `data`, `samples`: training sets by name, and the draw of one sample.
 * `passes`: one pass = one clip, a simulated user (libs/simulated_user.py) and the real segmenter for a few rounds:

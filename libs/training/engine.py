@@ -70,10 +70,11 @@ class Engine:
         validated_on: str = "",
         processes: Processes | None = None,
         board: Board | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.recipe, self.data, self.folder = recipe, data, Path(folder)
         self.validator, self.validated_on = validator, validated_on
-        self.processes, self.board = processes or Processes(), board
+        self.processes, self.board, self.say = processes or Processes(), board, say
         self.network = network
         self.segmenter = training_segmenter(network, recipe)
         self.parameters = trained_parameters(network, recipe)
@@ -113,6 +114,13 @@ class Engine:
         """
         saved = validated = time.monotonic()
         collected: list[PassResult] = []
+        logged = self.state.step, self.state.seconds
+
+        def log() -> None:
+            nonlocal logged
+            self._log(collected, norm, (self.state.seconds - logged[1]) / (self.state.step - logged[0]))
+            logged = self.state.step, self.state.seconds
+
         # Processes agree on when to stop: one that goes on alone would wait for the others for ever.
         while self.state.step < self.recipe.steps and not self.processes.any(stop()):
             start = time.monotonic()
@@ -120,7 +128,7 @@ class Engine:
             self.state.seconds += time.monotonic() - start
             collected += results
             if self.state.step % 20 == 0:
-                self._log(collected, norm)
+                log()
                 collected = []
                 refresh(self.data)
             now = time.monotonic()
@@ -133,7 +141,7 @@ class Engine:
                 self.save()
                 saved = time.monotonic()
         if collected:
-            self._log(collected, norm)
+            log()
         self.save()  # a validation takes minutes, and whoever stopped the run may not wait for it
         self.validate()
         self.save()
@@ -212,6 +220,8 @@ class Engine:
         self.network.load_state_dict(self.averaged())
         try:
             self.network.eval()
+            start = time.monotonic()
+            self._say_validation()
             outcome = self.validator(self.network) if self.validator else None
             self._export("last.pth", outcome)
             if outcome is not None and outcome.score > self.state.best:
@@ -220,14 +230,19 @@ class Engine:
         finally:
             self.network.load_state_dict(present)
         if outcome is not None:
-            figures = {
-                "step": self.state.step,
-                "val_score": outcome.score,
-                **outcome.figures,
-            }
-            self.state.history.append(figures)
+            figures = {"step": self.state.step, "val_score": outcome.score, **outcome.figures}
+            seconds = time.monotonic() - start
+            self.state.history.append({**figures, "val_seconds": seconds})
+            self.say(f"validation: {outcome.score:.4f} (best {self.state.best:.4f}), took {in_words(seconds)}")
             self._write_row({**figures, "passes": self.state.passes, "seconds": self.state.seconds})
         return outcome
+
+    def _say_validation(self) -> None:
+        """That it begins, and how long it may take: nothing else is heard of it before its end."""
+        if self.validator:
+            last = self.state.history[-1].get("val_seconds") if self.state.history else None
+            took = "" if last is None else f"; the last time it took {in_words(last)}"
+            self.say(f"validating on {self.validated_on or 'held-out clips'}{took}")
 
     def save(self) -> None:
         """Write the state, from the first process."""
@@ -244,7 +259,8 @@ class Engine:
         }
         save_checkpoint(self.folder / name, self.network, meta, half=True)
 
-    def _log(self, results: Sequence[PassResult], norm: float) -> None:
+    def _log(self, results: Sequence[PassResult], norm: float, pace: float) -> None:
+        """Write and print the figures of the steps since the last time; `pace` in seconds a step."""
         if not self.processes.is_first or not results:
             return
 
@@ -253,22 +269,27 @@ class Engine:
 
         rounds = [[r.round_quality[i] for r in results if len(r.round_quality) > i] for i in range(3)]
         state = self.state
-        self._write_row(
-            {
-                "step": state.step,
-                "passes": state.passes,
-                "seconds": state.seconds,
-                "rate": self.recipe.learning_rate * learning_rate_factor(state.step, self.recipe),
-                "loss": mean([float(r.loss) for r in results]),
-                "interaction": mean([q for r in results for q in r.interaction_quality]),
-                "round1": mean(rounds[0]),
-                "round2": mean(rounds[1]),
-                "round3": mean(rounds[2]),
-                "rank": mean([q for r in results for q in r.rank_agreement]),
-                "gradient": norm,
-                "skipped_clips": skipped(self.data),
-                "bad_steps": state.bad_steps,
-            }
+        row = {
+            "step": state.step,
+            "passes": state.passes,
+            "seconds": state.seconds,
+            "rate": self.recipe.learning_rate * learning_rate_factor(state.step, self.recipe),
+            "loss": mean([float(r.loss) for r in results]),
+            "interaction": mean([q for r in results for q in r.interaction_quality]),
+            "round1": mean(rounds[0]),
+            "round2": mean(rounds[1]),
+            "round3": mean(rounds[2]),
+            "rank": mean([q for r in results for q in r.rank_agreement]),
+            "gradient": norm,
+            "skipped_clips": skipped(self.data),
+            "bad_steps": state.bad_steps,
+        }
+        self._write_row(row)
+        steps = self.recipe.steps
+        played = " ".join(f"{row[name]:.3f}" for name in ("round1", "round2", "round3") if np.isfinite(row[name]))
+        left = f"; about {in_words(pace * (steps - state.step))} to the recipe's end" if state.step < steps else ""
+        self.say(
+            f"step {state.step} of {steps}: loss {row['loss']:.3f}, J after each round {played or 'unknown'}{left}"
         )
 
     def _write_row(self, row: dict[str, float]) -> None:
@@ -299,6 +320,13 @@ def read_log(path: Path, last_step: int) -> list[dict[str, Any]]:
             f"{path} cannot be read as the run's log ({error}). Move it away; a new one is begun."
         ) from error
     return [{name: row.get(name, "") for name in LOG_FIELDS} for row in rows]
+
+
+def in_words(seconds: float) -> str:
+    """A duration, such as `75 s`, `12 min` or `3.2 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def recipe_in_words(recipe: Recipe) -> str:

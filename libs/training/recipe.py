@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import math
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 from dataset_torch.errors import UserError
@@ -49,10 +50,7 @@ class Stage:
     share: float  # of all steps
     length: tuple[int, int]  # frames of a clip, from .. to
     rounds: tuple[float, ...]  # probability of 1, 2, ... rounds
-    size: tuple[int, int] = (
-        160,
-        288,
-    )  # height and width of the network's input, multiples of 32
+    size: tuple[int, int] = (160, 288)  # height and width of the network's input, multiples of 32
     max_objects: int = 2
     stride: int = 2  # frames of the video between two frames of a clip, at most
     finished_mask: float = 0.2  # probability that round 1 gives the true mask instead of strokes
@@ -124,19 +122,33 @@ _NUMBERS: dict[str, tuple[float, float, str]] = {
 }
 
 
+def setting_names() -> list[str]:
+    """The plain settings that `load_recipe` can change."""
+    return sorted([*_NUMBERS, "precision"])
+
+
+def purpose(name: str) -> str:
+    """What a recipe is for, in one line."""
+    return (_module(name).__doc__ or "").partition("\n")[0]
+
+
 def load_recipe(name: str, /, **changes: Any) -> Recipe:
     """The recipe of that name with some plain fields replaced.  Raises `UserError` for unknown names or bad values."""
-    if name not in RECIPES:
-        raise UserError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}.")
-    recipe = importlib.import_module(f"libs.training.recipes.{name}").RECIPE
-    kinds = {f.name: f.type for f in dataclasses.fields(Recipe) if f.name in (*_NUMBERS, "precision")}
+    recipe = _module(name).RECIPE
+    names, kinds = setting_names(), {f.name: f.type for f in dataclasses.fields(Recipe)}
     for setting, value in changes.items():
-        if setting not in kinds:
-            raise UserError(f"a recipe has no plain setting {setting!r}; there are {', '.join(sorted(kinds))}.")
+        if setting not in names:
+            raise UserError(f"a recipe has no plain setting {setting!r}; there are {', '.join(names)}.")
         changes[setting] = _of_kind(setting, value, kinds[setting])
     recipe = dataclasses.replace(recipe, **changes)
     check_recipe(recipe)
     return recipe
+
+
+def _module(name: str) -> ModuleType:
+    if name not in RECIPES:
+        raise UserError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}.")
+    return importlib.import_module(f"libs.training.recipes.{name}")
 
 
 def _of_kind(setting: str, value: Any, kind: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -204,6 +205,32 @@ def test_a_best_figure_of_other_clips_is_forgotten(tmp_path: Path) -> None:
     assert resumed("clips:b (8 clips)").state.best == 0.9
     other.save()
     assert read_state(tmp_path / "state.pth")["best_of"] == "clips:b (8 clips)"
+
+
+def test_a_run_tells_how_far_it_is(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def run(steps: int, stop: int) -> Engine:
+        engine = Engine(
+            CompactGIS(),
+            tiny_recipe(steps=steps, clips_per_step=1),
+            squares(),
+            tmp_path,
+            validator=lambda _: Validation(0.5, {}),
+            validated_on="clips:a (8 clips)",
+            say=said.append,
+        )
+        engine.resume()
+        engine.run(stop=lambda: engine.state.step == stop)
+        return engine
+
+    run(2, 1)
+    assert re.fullmatch(r"step 1 of 2: loss \d\.\d{3}, J after each round [\d. ]+; about \d+ s to .* end", said[0])
+    assert said[1:] == ["validating on clips:a (8 clips)", "validation: 0.5000 (best 0.5000), took 0 s"]
+    del said[:]
+    run(2, 2)
+    assert said[0].startswith("step 2 of 2: loss") and "about" not in said[0]
+    assert said[1] == "validating on clips:a (8 clips); the last time it took 0 s"
 
 
 def test_states_and_logs_of_earlier_versions_go_on(tmp_path: Path) -> None:
