@@ -13,7 +13,8 @@ class Clip:
 
     Args:
         frames: uint8 T x H x W x 3, RGB.
-        masks: uint8 T x H x W of object ids, 0 is background.
+        masks: uint8 T x H x W of object ids, 0 is background.  255 is no id: what is void in a data set, and what an
+            object that is written so, is decided before.
         object_ids: the ids of the objects to segment, ascending; ids in `masks` are a subset of these and 0.  An object
             may be absent from any frame, but not from all of them.
         name: where the clip comes from, for messages.
@@ -37,6 +38,8 @@ class Clip:
                 f"{self.name}: masks are {self.masks.dtype} {self.masks.shape}, frames {self.frames.shape}"
             )
         found = np.flatnonzero(np.bincount(self.masks.reshape(-1), minlength=256)[1:]) + 1
+        if 255 in found:
+            raise ValueError(f"{self.name}: the masks hold 255, which is no id")
         if tuple(found) != self.object_ids:
             raise ValueError(f"{self.name}: the masks hold the ids {found.tolist()}, object_ids are {self.object_ids}")
 

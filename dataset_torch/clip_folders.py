@@ -68,9 +68,7 @@ class VideoClips(ClipSource):
         return _void_decided(masks, is_void=self._void[video.name])
 
 
-def davis_clips(
-    root: str | Path, options: ClipOptions, *, image_set: str = "2017/train.txt", resolution: str = "480p"
-) -> VideoClips:
+def davis_clips(root: str | Path, options: ClipOptions, *, image_set: str = "2017/train.txt") -> VideoClips:
     """The videos of a set in DAVIS layout (`JPEGImages/480p/<video>`, `Annotations/480p/<video>`, `ImageSets/<set>`).
 
     Frames without mask are left out and counted in `skipped`, and so are videos without any.
@@ -88,22 +86,20 @@ def davis_clips(
     names = read_names(list_path)
     found, skipped = [], []
     for name in names:
-        images = root / "JPEGImages" / resolution / name
+        images = root / "JPEGImages" / "480p" / name
         if not images.is_dir():
             raise UserError(f"{list_path} names {name}, but {images} is missing: unpack the data set again.")
-        found.append(_pair_up(name, images, root / "Annotations" / resolution / name, skipped))
+        found.append(_pair_up(name, images, root / "Annotations" / "480p" / name, skipped))
     return _open_videos(found, skipped, options, root)
 
 
-def youtube_clips(
-    root: str | Path, options: ClipOptions, *, exclude: Sequence[str] | None = None, split: str = "train"
-) -> VideoClips:
-    """The videos of a set in YouTube-VOS layout, without `exclude` (None: the 200 YouTube-iVOS benchmark videos).
+def youtube_clips(root: str | Path, options: ClipOptions, *, exclude: Sequence[str] | None = None) -> VideoClips:
+    """The videos of `train` in YouTube-VOS layout, without `exclude` (None: the 200 YouTube-iVOS benchmark videos).
 
     Raises:
         UserError: as `YouTubeDataset`, or nothing left.
     """
-    dataset = YouTubeDataset(root, split=split, exclude=youtube_ivos_videos() if exclude is None else exclude)
+    dataset = YouTubeDataset(root, split="train", exclude=youtube_ivos_videos() if exclude is None else exclude)
     found, skipped = [], []
     for name in dataset.names:
         folders = dataset.root / "JPEGImages" / name, dataset.root / "Annotations" / name
@@ -131,7 +127,7 @@ def _open_videos(
         raise UserError(f"{root} has no frame with a mask ({len(videos)} videos looked at).")
     source = VideoClips(usable, options)
     for reason, what, count in skipped:
-        source._skip(reason, what, count)
+        source.skip(reason, what, count)
     return source
 
 
@@ -139,8 +135,8 @@ class ImageMaskClips(ClipSource):
     """Single images with masks, made into clips by smooth affine and thin-plate motion (static pretraining).
 
     `images` and `masks` are folders whose files pair up by name without suffix, sub-folders included.  A mask of 0 and
-    255 alone shows one object; otherwise 255 is void.  With `strict`
-    a file that cannot be used is refused at opening, otherwise it is left out and counted in `skipped`.
+    255 alone shows one object; otherwise 255 is void.  With `strict` a file that cannot be used is refused at opening,
+    otherwise it is left out and counted in `skipped`.
 
     Raises:
         UserError: a missing or empty folder, nothing usable, or (`strict`) an image without mask, a mask of another
@@ -165,7 +161,7 @@ class ImageMaskClips(ClipSource):
             elif strict:
                 raise UserError(f"{problem[1]} Mend or remove it, or allow skipping.")
             else:
-                self._skip(*problem)
+                self.skip(*problem)
         if not self.pairs:
             raise UserError(f"none of the {len(files)} images in {images} has a usable mask in {masks}.")
 

@@ -65,7 +65,7 @@ def sample_clip(clip: Clip, rng: np.random.Generator, options: ClipOptions) -> C
 
     The window is moved so that it holds part of an object; None if no object shows enough pixels all the same.
     """
-    frames, masks = clip.frames, np.where(clip.masks == 255, 0, clip.masks).astype(np.uint8)
+    frames, masks = clip.frames, clip.masks
     for attempt in range(4):
         # The last attempt takes the whole picture, where an object is certain to be if it is anywhere.
         window = _window(rng, masks, options, whole=attempt == 3)

@@ -22,13 +22,14 @@ from dataset_torch.clip import Clip
 from dataset_torch.clip_sampling import ClipOptions, choose_frames, sample_clip
 from dataset_torch.errors import UserError
 from dataset_torch.synthetic.material import Material
-from dataset_torch.synthetic.recipe import DEFAULT_RECIPE, Recipe
+from dataset_torch.synthetic.recipe import DEFAULT_RECIPE
 from dataset_torch.synthetic.render import render_clip
 from dataset_torch.synthetic.shards import ClipShards
 
 __all__ = ["Clip", "ClipOptions", "ClipSource", "MixedClips", "RenderedClips", "SyntheticClips"]
 
 ATTEMPTS = 50
+NOMINAL_LENGTH = 10_000  # of a source that never ends
 _log = logging.getLogger(__name__)
 
 
@@ -45,14 +46,14 @@ class ClipSource(abc.ABC):
 
     @abc.abstractmethod
     def raw(self, index: int, rng: np.random.Generator, steps: int) -> Clip:
-        """Frames of item `index` before cropping, at least `steps` worth of them already chosen.
+        """Exactly `steps` frames of item `index`, before cropping.
 
         Raises:
             UserError: the item cannot be used.
         """
 
     def excerpt(self, index: int, rng: np.random.Generator, longest: int) -> Clip:
-        """Item `index` as it is, all objects and the whole picture, in up to `longest` frames; void is 255.
+        """Item `index` as it is, all objects and the whole picture, in up to `longest` frames.
 
         Raises:
             UserError: the item cannot be used.
@@ -74,14 +75,15 @@ class ClipSource(abc.ABC):
                 sampled = sample_clip(self.raw(index, rng, options.steps), rng, options)
                 if sampled is not None:
                     return sampled
-                self._skip("no object visible", f"item {index}")
+                self.skip("no object visible", f"item {index}")
             except UserError as error:
                 last = str(error)
-                self._skip("unusable", last)
+                self.skip("unusable", last)
             index = int(rng.integers(len(self)))
         raise UserError(f"{ATTEMPTS} items in a row gave no clip; the last reason: {last}")
 
-    def _skip(self, reason: str, what: str, count: int = 1) -> None:
+    def skip(self, reason: str, what: str, count: int = 1) -> None:
+        """Count `count` unusable things under `reason`; `what` is logged the first time."""
         self.skipped[reason] += count
         if what not in self._known_bad:
             self._known_bad.add(what)
@@ -140,20 +142,18 @@ class RenderedClips(ClipSource):
 
 
 class SyntheticClips(ClipSource):
-    """Clips rendered when they are asked for; `count` is only a nominal length, every call renders another clip."""
+    """Clips rendered when they are asked for: the length is only nominal, every call renders another clip."""
 
-    def __init__(
-        self, material: Material, options: ClipOptions, *, recipe: Recipe = DEFAULT_RECIPE, count: int = 10_000
-    ):
+    def __init__(self, material: Material, options: ClipOptions):
         super().__init__(options)
-        self.material, self.recipe, self.count = material, recipe, count
+        self.material = material
 
     def __len__(self) -> int:
-        return self.count
+        return NOMINAL_LENGTH
 
     def raw(self, index: int, rng: np.random.Generator, steps: int) -> Clip:
         seed = (index, int(rng.integers(2**31)))
-        return render_clip(seed, self.material, replace(self.recipe, steps=steps))
+        return render_clip(seed, self.material, replace(DEFAULT_RECIPE, steps=steps))
 
 
 class MixedClips(ClipSource):

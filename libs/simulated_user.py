@@ -142,12 +142,7 @@ def wobbly_path(depth: np.ndarray, generator: np.random.Generator, *, steps: int
     place = _inner_point(depth, generator).astype(float)
     path, angle = [place], generator.uniform(0, 2 * np.pi)
     for _ in range(steps):
-        for turn in (
-            0.35,
-            0.9,
-            1.8,
-            3.2,
-        ):  # turn harder and harder until the next point is inside
+        for turn in (0.35, 0.9, 1.8, 3.2):  # harder and harder, until the next point is inside
             heading = angle + generator.normal(0, turn)
             following = place + 3 * np.array([np.sin(heading), np.cos(heading)])
             y, x = np.round(following).astype(int)

@@ -7,7 +7,7 @@ render_many(Path("clips"), 1000, material)   # a store on disk; `ClipShards(Path
 
 from dataset_torch.synthetic.material import Material, load_material
 from dataset_torch.synthetic.recipe import Recipe
-from dataset_torch.synthetic.render import render_clip, visible_pixels
+from dataset_torch.synthetic.render import render_clip
 from dataset_torch.synthetic.shards import ClipShards, render_many
 
-__all__ = ["ClipShards", "Material", "Recipe", "load_material", "render_clip", "render_many", "visible_pixels"]
+__all__ = ["ClipShards", "Material", "Recipe", "load_material", "render_clip", "render_many"]

@@ -5,16 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 from dataset_torch.errors import UserError
-from dataset_torch.synthetic.recipe import Recipe, changed_recipe, check_recipe
+from dataset_torch.synthetic.recipe import Recipe, changed_recipe, check_recipe, in_words
 from dataset_torch.synthetic.shards import render_many
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit status (2 for bad input)."""
-    parser = argparse.ArgumentParser(prog="python -m dataset_torch.synthetic", description=__doc__)
+    defaults = " ".join(f"{field.name}={in_words(field.name)}" for field in fields(Recipe))
+    parser = argparse.ArgumentParser(
+        prog="python -m dataset_torch.synthetic",
+        description=__doc__,
+        epilog=f"What --set changes, with its defaults: {defaults}",
+    )
     parser.add_argument(
         "--material",
         type=Path,
@@ -25,23 +31,30 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the clips; those already there are kept")
     parser.add_argument("--count", type=int, required=True, help="number of clips")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1, help="processes")
-    parser.add_argument("--steps", type=int, default=Recipe.steps, help="frames per clip")
-    parser.add_argument("--size", type=int, nargs=2, default=(Recipe.height, Recipe.width), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--seed", type=int, default=0, help="another one gives other clips [0]")
+    parser.add_argument("--workers", type=int, default=1, help="processes [1]")
+    parser.add_argument("--steps", type=int, default=Recipe.steps, help=f"frames per clip [{Recipe.steps}]")
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        default=(Recipe.height, Recipe.width),
+        metavar=("HEIGHT", "WIDTH"),
+        help=f"pixels of a frame [{Recipe.height} {Recipe.width}]",
+    )
     parser.add_argument(
         "--recoloured-parts",
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="of objects that get a part of another colour",
+        help="of objects that get a part of another colour [0]",
     )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="change how often things happen (dataset_torch/synthetic/recipe.py), for example area=0.003,0.15",
+        help="change how often things happen (dataset_torch/synthetic/recipe.py says what each is), repeatable",
     )
     options = parser.parse_args(arguments)
     if not 0 <= options.recoloured_parts <= 1:

@@ -104,7 +104,9 @@ def changed_recipe(recipe: Recipe, pairs: Sequence[str]) -> Recipe:
         except ValueError:
             values = ()
         if not values or not all(0 <= value < float("inf") for value in values):
-            raise UserError(f"--set {pair}: {name} takes numbers that are not negative, such as {name}={_text(name)}.")
+            raise UserError(
+                f"--set {pair}: {name} takes numbers that are not negative, such as {name}={in_words(name)}."
+            )
         if "..." in kind:
             fits = abs(sum(values) - 1) < 1e-6
             wanted = "chances that add up to 1"
@@ -116,12 +118,12 @@ def changed_recipe(recipe: Recipe, pairs: Sequence[str]) -> Recipe:
             fits = len(values) == 1 and (whole or values[0] <= 1)
             wanted = "one whole number" if whole else "a chance between 0 and 1"
         if not fits:
-            raise UserError(f"--set {pair}: {name} takes {wanted}, such as {name}={_text(name)}.")
+            raise UserError(f"--set {pair}: {name} takes {wanted}, such as {name}={in_words(name)}.")
         changes[name] = values if "tuple" in kind else values[0]
     return dataclasses.replace(recipe, **changes)
 
 
-def _text(name: str) -> str:
+def in_words(name: str) -> str:
     """The default of a setting, as it is written on the command line."""
     value = getattr(DEFAULT_RECIPE, name)
     return ",".join(f"{v:g}" for v in value) if isinstance(value, tuple) else f"{value:g}"

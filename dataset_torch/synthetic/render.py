@@ -52,12 +52,6 @@ def render_still(rng: np.random.Generator, photo: Photo, recipe: Recipe) -> tupl
     return film(background, [], CameraEffects(rng, recipe), recipe)
 
 
-def visible_pixels(masks: np.ndarray, object_ids: tuple[int, ...]) -> np.ndarray:
-    """Pixels of each object in each frame, int T x O, of uint8 T x H x W masks."""
-    counts = np.stack([np.bincount(mask.reshape(-1), minlength=256) for mask in masks])
-    return counts[:, list(object_ids)]
-
-
 def renumber(masks: np.ndarray, smallest: int) -> np.ndarray:
     """Drop objects that never show `smallest` pixels and number the others 1, 2, ... in the order of their ids."""
     counts = np.stack([np.bincount(mask.reshape(-1), minlength=256) for mask in masks]).max(0)

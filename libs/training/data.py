@@ -115,7 +115,7 @@ def validation_clips(specification: str, count: int) -> list[Clip]:
     """The first `count` usable items of a set, always the same clips: nothing about them is augmented.
 
     Up to `VALIDATION_FRAMES` frames on end of a video, whole pictures (shrunk where the shorter side is above
-    `VALIDATION_SHORT_SIDE`) with all their objects; void is background.  `davis:ROOT` is its list `2017/val.txt`.
+    `VALIDATION_SHORT_SIDE`) with all their objects.  `davis:ROOT` is its list `2017/val.txt`.
 
     Raises:
         UserError: as `open_set`, or no item shows an object that can be stroked.
@@ -127,12 +127,12 @@ def validation_clips(specification: str, count: int) -> list[Clip]:
         try:
             clip = _held_out(source.excerpt(index, np.random.default_rng(index), VALIDATION_FRAMES))
         except UserError as error:
-            source._skip("unusable", str(error))
+            source.skip("unusable", str(error))
             continue
         if clearest_frame(clip)[1]:
             clips.append(clip)
         else:
-            source._skip("no object large enough", clip.name)
+            source.skip("no object large enough", clip.name)
         if len(clips) == count:
             break
     if not clips:
@@ -144,8 +144,8 @@ def validation_clips(specification: str, count: int) -> list[Clip]:
 
 
 def _held_out(clip: Clip) -> Clip:
-    """The clip without void, at most `VALIDATION_SHORT_SIDE` tall (or wide)."""
-    frames, masks = clip.frames, np.where(clip.masks == 255, 0, clip.masks).astype(np.uint8)
+    """The clip, at most `VALIDATION_SHORT_SIDE` tall (or wide)."""
+    frames, masks = clip.frames, clip.masks
     factor = VALIDATION_SHORT_SIDE / min(masks.shape[1:])
     if factor < 1:
         height, width = (round(factor * side) for side in masks.shape[1:])

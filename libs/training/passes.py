@@ -15,23 +15,11 @@ from libs.segmenter import FrameResult, Segmenter, SegmenterOptions
 from libs.session import Session
 from libs.simulated_user import annotate
 from libs.training.damage import damage
-from libs.training.losses import (
-    interaction_loss,
-    object_targets,
-    propagation_loss,
-    ranking_loss,
-)
+from libs.training.losses import RANK_MARGIN, interaction_loss, object_targets, propagation_loss, ranking_loss
 from libs.training.practice import practise
 from libs.training.recipe import Recipe, Stage
 from libs.training.samples import Sample
-from networks.interface import (
-    FrameFeatures,
-    GuidedNetwork,
-    Interaction,
-    MemoryEntry,
-    Propagation,
-    aggregate,
-)
+from networks.interface import FrameFeatures, GuidedNetwork, Interaction, MemoryEntry, Propagation, aggregate
 
 TRAINING_OPTIONS = SegmenterOptions(blend=False, storage="float32", training=True, repeat_memory=False)
 PASSED_FRAMES = 2  # as memory at most; none, one and two all occur, because not every frame is remembered
@@ -236,7 +224,7 @@ def _annotation(
 
 def _agreement(scores: Sequence[Tensor], qualities: Sequence[Tensor]) -> list[float]:
     score, quality = torch.stack(list(scores)).detach(), torch.stack(list(qualities))
-    pairs = quality[:, None] - quality[None] > 0.02
+    pairs = quality[:, None] - quality[None] > RANK_MARGIN
     if not pairs.any():
         return []
     return [float(((score[:, None] > score[None]) & pairs).sum() / pairs.sum())]

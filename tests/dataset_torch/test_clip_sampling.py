@@ -21,6 +21,8 @@ def test_a_clip_refuses_contradictions():
     clip = toy_clip()
     with pytest.raises(ValueError, match="hold the ids"):
         Clip(clip.frames, clip.masks, (1, 2))
+    with pytest.raises(ValueError, match="hold 255"):
+        Clip(clip.frames, np.where(clip.masks == 7, 255, clip.masks), (1, 255))
     with pytest.raises(ValueError, match="masks are"):
         Clip(clip.frames, clip.masks[:, 1:], (1, 7))
     with pytest.raises(ValueError, match="frames are"):
@@ -75,11 +77,10 @@ def test_crops_hold_an_object_even_if_it_is_small():
         assert sampled.frames.shape == (2, 48, 96, 3) and sampled.object_ids == (1,)
 
 
-def test_void_is_background_and_a_clip_without_object_is_none():
+def test_a_clip_without_object_is_none():
     masks = np.zeros((2, 90, 160), np.uint8)
-    masks[:, :20] = 255
     masks[0, 40, :9] = 1
-    clip = Clip(toy_clip().frames, masks, (1, 255))
+    clip = Clip(toy_clip().frames, masks, (1,))
     assert sample_clip(clip, np.random.default_rng(0), PLAIN) is None  # 9 pixels, 10 are needed
     masks[0, 40, :10] = 1
     sampled = sample_clip(clip, np.random.default_rng(0), PLAIN)

@@ -3,7 +3,7 @@ import pytest
 
 from dataset_torch.clip import Clip
 from dataset_torch.clip_sampling import ClipOptions
-from dataset_torch.clips import ClipSource, MixedClips, RenderedClips, SyntheticClips
+from dataset_torch.clips import NOMINAL_LENGTH, ClipSource, MixedClips, RenderedClips, SyntheticClips
 from dataset_torch.errors import UserError
 from dataset_torch.synthetic import Recipe, load_material, render_many
 from tests.dataset_torch.toy_material import picture, two_object_mask, write_material
@@ -65,8 +65,8 @@ def test_rendered_and_synthetic_clips(tmp_path):
     recipe = Recipe(steps=4, height=48, width=80, smallest_object=20)
     render_many(tmp_path / "c", 2, material, recipe=recipe)
     rendered = RenderedClips(tmp_path / "c", OPTIONS)
-    synthetic = SyntheticClips(material, OPTIONS, recipe=recipe, count=5)
-    assert len(rendered) == 2 and len(synthetic) == 5
+    synthetic = SyntheticClips(material, OPTIONS)
+    assert len(rendered) == 2 and len(synthetic) == NOMINAL_LENGTH
     for source in (rendered, synthetic):
         clip = source.clip(1, np.random.default_rng(0), steps=3)
         assert clip.frames.shape == (3, 48, 80, 3) and clip.object_ids[0] == 1

@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 
 from dataset_torch.errors import UserError
-from dataset_torch.synthetic import Recipe, load_material, render_clip, visible_pixels
+from dataset_torch.synthetic import Recipe, load_material, render_clip
 from dataset_torch.synthetic.light import CameraEffects
 from dataset_torch.synthetic.render import render_still, renumber
 from tests.dataset_torch.toy_material import write_material
 
 SMALL = Recipe(steps=3, height=48, width=80, smallest_object=20)
+
+
+def visible_pixels(masks: np.ndarray, object_ids: tuple[int, ...]) -> np.ndarray:
+    """Pixels of each object in each frame, int T x O."""
+    return np.stack([(masks == i).sum((1, 2)) for i in object_ids], 1)
 
 
 @pytest.fixture(scope="module")
