@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dataset_torch.errors import UserError
 from libs.checkpoints import load_network
+from libs.segmenter import Segmenter
+from libs.training import engine as engine_module
 from libs.training.engine import Engine, Validation
-from libs.training.state import learning_rate_factor, make_optimiser, read_state, trained_parameters
+from libs.training.passes import PassResult
+from libs.training.state import MovingAverage, learning_rate_factor, make_optimiser, read_state, trained_parameters
 from networks.compact import CompactGIS
 from tests.libs.training.toys import squares, tiny_recipe
 
@@ -92,6 +95,57 @@ def test_a_loss_that_is_not_finite_is_skipped_then_ends_the_run(tmp_path: Path) 
     assert all(torch.equal(before[name], value) for name, value in engine.state.average.values.items())
     with pytest.raises(UserError, match="not finite in 2 steps in a row"):
         engine.step()
+
+
+def engine_without_passes(folder: Path, monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> Engine:
+    """Its passes cost these, times the sum of one weight."""
+    found = iter(losses)
+
+    def passed(segmenter: Segmenter, *_: object) -> PassResult:
+        return PassResult(next(found) * segmenter.network.network.propagation.decoder.last.bias.sum())
+
+    monkeypatch.setattr(engine_module, "run_pass", passed)
+    return new_engine(folder, clips_per_step=2, bad_steps_allowed=2)
+
+
+def test_a_steps_gradient_is_the_mean_over_its_clips_each_drawn_by_its_own_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_without_passes(tmp_path, monkeypatch, [1, 2, 3, 5])
+    gradients, drawn = [], []
+    bias = engine.network.propagation.decoder.last.bias
+    monkeypatch.setattr(engine, "_update", lambda: gradients.append(bias.grad.unique().tolist()))
+    monkeypatch.setattr(engine, "_draw", lambda _, generator: drawn.append(generator.bit_generator.seed_seq.entropy))
+    engine.step()
+    engine.step()
+    assert gradients == [[1.5], [4]]
+    assert drawn == [(1, 0), (1, 1), (1, 2), (1, 3)]  # the run's seed, and how many clips came before
+
+
+def test_only_bad_steps_in_a_row_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nan = float("nan")
+    engine = engine_without_passes(tmp_path, monkeypatch, [nan, nan, 1, 1, 1, nan])
+    for _ in range(3):
+        engine.step()
+    assert engine.state.bad_steps == 2
+
+
+def test_batch_norms_keep_their_statistics(tmp_path: Path) -> None:
+    engine = new_engine(tmp_path)
+    engine.network.norm = nn.BatchNorm2d(3)
+    engine._training_mode()
+    assert engine.network.training and engine.network.propagation.training and not engine.network.norm.training
+
+
+def test_the_average_is_short_sighted_at_first() -> None:
+    average = MovingAverage({"w": torch.tensor([0.0])}, 0.5)
+    seen = []
+    for _ in range(9):
+        average.update({"w": torch.tensor([1.0])})
+        seen.append(1 - float(average.values["w"]))
+    # What is left of the first value: 2 of 11 parts, of that 3 of 12, ..., from the eighth time on half.
+    assert seen[:2] == pytest.approx([2 / 11, 2 / 11 * 3 / 12])
+    assert seen[8] == pytest.approx(seen[7] / 2, rel=1e-2) and seen[7] == pytest.approx(seen[6] / 2, rel=1e-2)
 
 
 def test_a_run_writes_log_state_and_the_best_weights(tmp_path: Path) -> None:

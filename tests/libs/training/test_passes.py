@@ -13,6 +13,7 @@ from libs.training import passes
 from libs.training.damage import blob, damage
 from libs.training.losses import propagation_loss
 from libs.training.passes import next_frame, run_pass, training_segmenter
+from libs.training.recipe import LossWeights
 from libs.training.samples import make_sample
 from networks.compact import CompactGIS
 from tests.libs.training.toys import square_clip, tiny_recipe
@@ -122,6 +123,54 @@ def test_damage_stays_a_probability_and_has_no_gradient() -> None:
     assert all(0 <= float(d.min()) and float(d.max()) <= 1 for d in kinds)
     assert sum(torch.equal(d, mask) for d in kinds) < 5
     assert 0 < float(blob(mask, generator).mean()) < 0.5
+
+
+class Drawn:
+    """A generator that gives these numbers, in this order."""
+
+    def __init__(self, *numbers: float) -> None:
+        self.numbers = list(numbers)
+
+    def integers(self, *_: int) -> int:
+        return int(self.numbers.pop(0))
+
+    def random(self) -> float:
+        return self.numbers.pop(0)
+
+
+def test_damage_makes_objects_larger_or_smaller() -> None:
+    square = torch.zeros(1, 1, 32, 32)
+    square[..., 10:20, 10:20] = 1
+    assert float(damage(square, Drawn(1, 1, 0.3)).sum()) == 12 * 12
+    assert float(damage(square, Drawn(1, 1, 0.5)).sum()) == 8 * 8
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_a_neighbours_mask_is_damaged_and_passes_no_gradient(
+    monkeypatch: pytest.MonkeyPatch, probability: float
+) -> None:
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(passes, "damage", lambda foreground, _: foreground + 1)
+    monkeypatch.setattr(
+        CompactGIS, "propagate", lambda _, query, neighbour, foreground, memory: seen.append(foreground)
+    )
+    wrapped = passes.TrainedNetwork(CompactGIS())
+    wrapped.probability = probability
+    mask = torch.zeros(1, 1, 2, 2, requires_grad=True)
+    wrapped.propagate("query", "neighbour", mask * 1, [])
+    assert not seen[0].requires_grad and float(seen[0].mean()) == probability
+
+
+def test_the_loss_is_a_mean_over_rounds_and_practice_has_the_weight_of_the_interaction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(passes, "_one_round", lambda *_: passes._Round(terms=[torch.tensor(2.0)]))
+    monkeypatch.setattr(passes, "practise", lambda *_: [torch.tensor(1.0), torch.tensor(5.0)])
+    recipe, generator = tiny_recipe(loss=LossWeights(interaction=0.25)), np.random.default_rng(0)
+    stage = recipe.stages[0].__class__(1, (2, 2), (0, 1), size=(64, 96), finished_mask=0, practice=2)
+    sample = make_sample(square_clip(1, length=2), generator)
+    result = run_pass(training_segmenter(CompactGIS(), recipe), sample, recipe, stage, generator)
+    assert float(result.loss) == pytest.approx((2 + 2) / 2 + 0.25 * (3 + 3))
 
 
 def test_the_next_frame_is_mostly_the_worst() -> None:

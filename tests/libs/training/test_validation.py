@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from dataset_torch.errors import UserError
 from dataset_torch.masks import write_mask
 from dataset_torch.synthetic.shards import pack_clip
 from libs import metrics
+from libs.interactions import FrameAnnotation
+from libs.simulated_user import annotate
 from libs.training import validation
 from libs.training.data import VALIDATION_FRAMES, validation_clips
 from libs.training.samples import clearest_frame
@@ -80,12 +83,21 @@ def test_the_score_is_the_area_of_j_and_f(monkeypatch: pytest.MonkeyPatch) -> No
 
     def noted(truth: np.ndarray, found: np.ndarray, ids: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         seen.append(metrics.j_and_f(truth, found, ids))
+        seen[-1][2][1] -= 0.1  # an untrained network is as bad on every frame
         return seen[-1]
 
+    annotated = []
+
+    def stroked(frame: int, truth: np.ndarray, prediction: np.ndarray | None, *args: Any) -> FrameAnnotation:
+        annotated.append((frame, prediction is None))
+        return annotate(frame, truth, prediction, *args)
+
     monkeypatch.setattr(validation, "j_and_f", noted)
+    monkeypatch.setattr(validation, "annotate", stroked)
     torch.manual_seed(0)
     outcome = validate_clips(CompactGIS(), [square_clip(3, length=2)], rounds=2)
     assert set(outcome.figures) == {"val_round1", "val_round2", "val_jf1", "val_jf2", "val_rank"}
     (j1, _, both1), (_, _, both2) = seen
     assert outcome.figures["val_round1"] == j1.mean() and outcome.figures["val_jf2"] == both2.mean()
     assert outcome.score == pytest.approx((both1.mean() + both2.mean()) / 2)
+    assert annotated == [(0, True), (1, False)]  # then the worst frame, where what the network says is corrected
