@@ -27,6 +27,23 @@ def test_a_failure_leaves_the_old_file_and_no_litter(tmp_path):
     assert path.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
 
 
+def test_the_new_file_is_on_disk_before_it_takes_the_old_ones_place(tmp_path, monkeypatch):
+    path = write_atomic(tmp_path / "f", b"old")
+    done = []
+
+    def refused(source, target):
+        done.append("replace")
+        assert path.read_bytes() == b"old"
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", lambda _: done.append("fsync"))
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(UserError, match="Input/output"):
+        write_atomic(path, b"new")
+    assert done == ["fsync", "replace"]
+    assert path.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_folder_that_is_a_file(tmp_path):
     (tmp_path / "f").write_bytes(b"")
     for path in (tmp_path / "f" / "g", tmp_path / "f" / "g" / "h"):

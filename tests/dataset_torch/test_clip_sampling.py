@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dataset_torch import clip_sampling
 from dataset_torch.clip import Clip
 from dataset_torch.clip_sampling import ClipOptions, change_colours, choose_frames, choose_objects, sample_clip
 from tests.dataset_torch.toy_material import picture, two_object_mask
@@ -30,13 +31,15 @@ def test_a_clip_refuses_contradictions():
 
 
 def test_frames_are_evenly_spaced():
-    strides = set()
+    strides, firsts = set(), set()
     for seed in range(200):
         rng = np.random.default_rng(seed)
         chosen = choose_frames(rng, 11, 4, 5, reverse=0.5)
         assert chosen.min() >= 0 and chosen.max() <= 10 and len(set(np.diff(chosen))) == 1
         strides.add(int(np.diff(chosen)[0]))
+        firsts.add(int(min(chosen)))
     assert strides == {-3, -2, -1, 1, 2, 3}  # (11 - 1) // (4 - 1) = 3 limits the stride
+    assert firsts == set(range(8))  # the last ones only at stride 1
     assert choose_frames(np.random.default_rng(0), 4, 4, 5, reverse=1).tolist() == [3, 2, 1, 0]
 
 
@@ -87,10 +90,20 @@ def test_a_clip_without_object_is_none():
     assert (sampled.masks > 0).sum() == 10
 
 
+def test_three_windows_are_tried_then_the_whole_picture(monkeypatch):
+    windows = []
+    monkeypatch.setattr(clip_sampling, "choose_objects", lambda *_: ())
+    monkeypatch.setattr(clip_sampling, "_cut_ids", lambda mask, window, _: windows.append(window) or mask)
+    assert sample_clip(toy_clip(), np.random.default_rng(0), replace(PLAIN, smallest_crop=0.3)) is None
+    tried = windows[::2]  # of the first frame
+    assert len(set(tried)) == 4 and tried[3] == (0, 0, 90, 160)
+
+
 def test_at_most_so_many_objects():
     masks = np.repeat(np.arange(6, dtype=np.uint8), 20).reshape(1, 6, 20)
-    numbers = {len(choose_objects(np.random.default_rng(s), masks, PLAIN)) for s in range(40)}
-    assert numbers == {1, 2, 3}
+    numbers = [len(choose_objects(np.random.default_rng(s), masks, PLAIN)) for s in range(300)]
+    assert set(numbers) == {1, 2, 3}
+    assert 170 < numbers.count(3) < 230  # half of the clips, and a third of the others
 
 
 def test_colours_change_alike_in_all_frames():

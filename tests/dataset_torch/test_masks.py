@@ -12,6 +12,7 @@ from dataset_torch.masks import (
     overlay,
     read_mask,
     refuse_grey_levels,
+    resize_ids,
     write_mask,
 )
 
@@ -32,6 +33,14 @@ def test_the_palette_is_that_of_davis():
 def test_grey_masks_are_ids_too(tmp_path):
     Image.fromarray(np.array([[0, 3]], np.uint8)).save(tmp_path / "g.png")
     assert read_mask(tmp_path / "g.png").tolist() == [[0, 3]]
+
+
+def test_a_smaller_mask_has_the_ids_that_cover_most():
+    ring = np.full((4, 4), 3, np.uint8)
+    ring[1:3, 1:3] = 0  # the middle, where bilinear interpolation would look
+    other = np.zeros((4, 4), np.uint8)
+    other[:2], other[2, :3] = 1, 7
+    assert resize_ids(np.hstack([ring, other]), 1, 2).tolist() == [[3, 1]]
 
 
 def test_faulty_masks_are_named(tmp_path):

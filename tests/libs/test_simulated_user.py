@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from libs.interactions import Click
 from libs.scribble_maps import scribble_pixels
-from libs.simulated_user import ROBOT_STYLE, UserStyle, annotate, error_regions, medial_path
+from libs.simulated_user import ROBOT_STYLE, UserStyle, annotate, draw, error_regions, medial_path
 
 HEIGHT, WIDTH = 60, 100
 
@@ -58,6 +59,14 @@ def test_clicks_and_short_strokes() -> None:
     assert 1 <= len(given.scribbles[0].points) <= 5
 
 
+def test_a_click_is_in_the_middle_of_its_pixel() -> None:
+    region = np.zeros((HEIGHT, WIDTH), bool)
+    region[7, 31] = True
+    click = draw(region, 2, np.random.default_rng(0), UserStyle(medial=0, wobbly=0, short=0, click=1))
+    assert isinstance(click, Click) and click.object_id == 2
+    assert (click.x * WIDTH, click.y * HEIGHT) == pytest.approx((31.5, 7.5))
+
+
 def test_specks_are_not_worth_a_stroke() -> None:
     wrong = np.zeros((200, 200), bool)
     wrong[10:12, 10:11] = True
@@ -65,6 +74,10 @@ def test_specks_are_not_worth_a_stroke() -> None:
     wrong[50:80, 50:80] = True
     regions = error_regions(wrong, UserStyle())
     assert len(regions) == 1 and regions[0].sum() == 900
+    wrong[100:110, 100:111] = True  # large enough, but less than an eighth of the largest
+    assert len(error_regions(wrong, UserStyle())) == 1
+    wrong[100:110, 111:113] = True
+    assert [r.sum() for r in error_regions(wrong, UserStyle())] == [900, 130]
 
 
 def test_the_medial_path_runs_along_a_bar() -> None:
