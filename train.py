@@ -42,10 +42,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     kinds = "; ".join(f"{kind}:{what}" for kind, what in KINDS.items())
     parser.add_argument(
-        "--data",
-        action="append",
-        metavar="KIND:PATH[*WEIGHT]",
-        help=f"a set, repeatable: {kinds} [the sample]",
+        "--data", action="append", metavar="KIND:PATH[*WEIGHT]", help=f"a set, repeatable: {kinds} [the sample]"
     )
     parser.add_argument(
         "--validation",
@@ -112,7 +109,7 @@ def settings(pairs: list[str]) -> dict[str, int | float | str]:
 def train(argv: list[str] | None = None) -> None:
     """Read the command line, run or resume."""
     options = vars(arguments(argv))
-    # Here, so that --help answers at once and Ctrl-C meets no traceback.
+    # Here, so that --help and wrong options answer before PyTorch is loaded, and Ctrl-C meanwhile has no traceback.
     from libs.training import run
     from libs.training.recipe import load_recipe
 

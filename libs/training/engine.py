@@ -151,10 +151,7 @@ class Engine:
         recipe, state = self.recipe, self.state
         stage = recipe.stage_at(state.step)
         self._training_mode()
-        set_learning_rate(
-            state.optimiser,
-            recipe.learning_rate * learning_rate_factor(state.step, recipe),
-        )
+        set_learning_rate(state.optimiser, recipe.learning_rate * learning_rate_factor(state.step, recipe))
         state.optimiser.zero_grad(set_to_none=True)
         results = []
         for index in range(self.processes.rank, recipe.clips_per_step, self.processes.count):
@@ -194,10 +191,7 @@ class Engine:
         """A sample of a random clip; what cannot be used is skipped and counted by the source."""
         source = stage_source(self.data, self.recipe, stage)
         length = int(generator.integers(stage.length[0], stage.length[1] + 1))
-        return make_sample(
-            source.clip(int(generator.integers(len(source))), generator, steps=length),
-            generator,
-        )
+        return make_sample(source.clip(int(generator.integers(len(source))), generator, steps=length), generator)
 
     def _training_mode(self) -> None:
         """Training mode, but batch norms keep their statistics: a batch is the objects of one clip."""

