@@ -80,7 +80,7 @@ class Config:
     second_opinions: int | None = None  # times at most the first frame is judged again; none = the network's own
     crossings: int | None = None  # annotated frames that a round judges again, to each side; none = the network's own
     memory_limit: int = 3  # annotated frames that each frame reads at most; 0 = all
-    wrap_scribbles: bool | None = None  # published fault, never in the app by itself: border strokes at the far border
+    wrap_scribbles: bool = False  # published fault: strokes at the upper and left border appear at the opposite one
     repeat_memory: bool | None = None  # published: a frame annotated twice is in the memory twice; false: once
     score_foreground: Literal["over_objects", "over_channels"] = "over_objects"  # published network's R-score region
 

@@ -35,12 +35,12 @@ class RoundOutcome:
     seconds: float  # from the annotation to all masks
 
 
-def load_segmenter(config: Any, *, benchmark: str, as_published: bool = False) -> Segmenter:
+def load_segmenter(config: Any, *, benchmark: str) -> Segmenter:
     """The segmenter that the settings ask for (`config` is a `config.Config`).
 
     The published network gets the published protocol of the benchmark (spec: evaluation.md): on `youtube`, shorter side
     480, cubic resizing, no blending, nearest-neighbour output.  A network with a working size of its own keeps it.
-    `as_published` as for `segmenter_options`.  Raises `UserError` for an unknown device, precision or checkpoint.
+    Raises `UserError` for an unknown device, precision or checkpoint.
     """
     chosen = device.device_of_process(config.device)
     precision = device.Precision.chosen(config.precision)
@@ -51,7 +51,7 @@ def load_segmenter(config: Any, *, benchmark: str, as_published: bool = False) -
     network = checkpoints.load_network(config.checkpoint)
     if hasattr(network, "score_foreground"):
         network.score_foreground = config.score_foreground
-    options = segmenter_options(network, config, benchmark=benchmark, as_published=as_published)
+    options = segmenter_options(network, config, benchmark=benchmark)
     prepare_for_inference(network, bfloat16=config.precision == "auto" and device.computes_bfloat16(chosen))
     attention = getattr(network, "attention", None)
     if attention is not None:
@@ -73,21 +73,13 @@ def machinery(config: Any, segmenter: Segmenter) -> dict[str, Any]:
     return {"device": segmenter.device.type, "compile": config.compile, "flex_attention": config.flex_attention}
 
 
-def segmenter_options(
-    network: GuidedNetwork, config: Any, *, benchmark: str, as_published: bool = False
-) -> SegmenterOptions:
-    """The protocol for this network and benchmark, with what the settings override.
-
-    `as_published`, for the evaluations: the published network's strokes wrap at the borders unless the settings say
-    otherwise.  Nobody who draws by hand wants that.
-    """
-    own_size = network.preferred_short_side is not None  # not the published network, nor its protocol
-    wrap = as_published and not own_size if config.wrap_scribbles is None else config.wrap_scribbles
+def segmenter_options(network: GuidedNetwork, config: Any, *, benchmark: str) -> SegmenterOptions:
+    """The protocol for this network and benchmark, with what the settings override."""
     options = SegmenterOptions.for_network(
         network,
         range_proportion=config.range_proportion,
         memory_limit=config.memory_limit,
-        wrap_scribbles=wrap,
+        wrap_scribbles=config.wrap_scribbles,
         storage=config.storage,
         feature_budget_bytes=config.feature_budget_mb << 20,
         feature_spill=config.feature_spill,
@@ -102,7 +94,7 @@ def segmenter_options(
         options = replace(options, repeat_memory=config.repeat_memory)
     if benchmark == "youtube":
         options = replace(options, blend=False)
-        if not own_size:
+        if network.preferred_short_side is None:
             options = replace(options, short_side=480, resize_method="cubic", output_interpolation="nearest")
     if config.guidance_rule != "auto":
         options = replace(options, guidance=PUBLISHED if config.guidance_rule == "published" else INTERACTIVE)

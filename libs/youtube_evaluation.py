@@ -106,7 +106,7 @@ def evaluate(
     """
     shard = runs.Shard.from_environment()
     run = prepare(config)
-    segmenter = segmenter or load_segmenter(config, benchmark="youtube", as_published=True)
+    segmenter = segmenter or load_segmenter(config, benchmark="youtube")
     checkpoint = checkpoint or runs.describe_checkpoint(config.checkpoint)
     folder = _open_folder(config, run, segmenter, checkpoint, shard)
     clock = runs.Clock(folder.path / "clock.json", shard)

@@ -215,24 +215,22 @@ def test_the_published_network_is_run_at_480(data: Path) -> None:
 
 
 @pytest.mark.parametrize("benchmark", ["davis", "youtube"])
-def test_the_published_faults_are_options_that_are_on_for_the_published_network(benchmark: str) -> None:
+def test_what_the_published_run_does_is_an_option(benchmark: str) -> None:
     from libs.evaluation import segmenter_options
     from libs.guidance import PUBLISHED
     from networks.compact.network import CompactGIS
     from networks.network import GISNet
 
-    def faults(network: type, *, as_published: bool = True, **changes: object) -> tuple:
-        config = Config(**changes)
-        options = segmenter_options(network, config, benchmark=benchmark, as_published=as_published)
+    def choices(network: type, **changes: object) -> tuple[bool, bool, bool]:
+        options = segmenter_options(network, Config(**changes), benchmark=benchmark)
         return options.wrap_scribbles, options.repeat_memory, options.guidance == PUBLISHED
 
-    assert faults(GISNet) == (True, True, True)
-    assert faults(GISNet, as_published=False) == (False, True, True)  # a person draws
-    assert faults(CompactGIS) == (False, False, False)
-    turned = {"wrap_scribbles": False, "repeat_memory": False, "guidance_rule": "improved"}
-    assert faults(GISNet, **turned) == (False, False, False)
+    assert choices(GISNet) == (False, True, True)
+    assert choices(CompactGIS) == (False, False, False)
+    turned = {"wrap_scribbles": True, "repeat_memory": False, "guidance_rule": "improved"}
+    assert choices(GISNet, **turned) == (True, False, False)
     turned = {"wrap_scribbles": True, "repeat_memory": True, "guidance_rule": "published"}
-    assert faults(CompactGIS, **turned) == (True, True, True)
+    assert choices(CompactGIS, **turned) == (True, True, True)
     assert Config().score_foreground == "over_objects"  # the published region of the R-score
 
 
