@@ -88,8 +88,11 @@ def evaluate(
     run = prepare(config)
     if run.drawn_by_robot and config.scribbles == "auto":  # `files` refuses, `robot` is asked for
         logger.warning("%s: a person's were not found.", _robot_note(run))
+    if checkpoint is None:
+        checkpoint = (
+            runs.describe_network(segmenter.network) if segmenter else runs.describe_checkpoint(config.checkpoint)
+        )
     segmenter = segmenter or load_segmenter(config, benchmark="davis")
-    checkpoint = checkpoint or runs.describe_checkpoint(config.checkpoint)
     folder = _open_folder(config, run, segmenter, checkpoint, shard)
     clock = runs.Clock(folder.path / "clock.json", shard)
     with RunProgress(0, log=folder.path / "log.txt", shard=shard) as progress:

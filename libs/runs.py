@@ -19,11 +19,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from config import SECRETS, setting_names
 from dataset_torch.atomic import write_atomic
 from dataset_torch.errors import UserError
 from libs import checkpoints
 from libs.reports.records import CheckpointInfo
+from networks.interface import GuidedNetwork
 
 PACKAGES = ("torch", "torchvision", "davisinteractive", "numpy", "opencv-python-headless", "pandas", "scikit-image")
 
@@ -224,6 +227,16 @@ def describe_checkpoint(name_or_path: str) -> CheckpointInfo:
         trained = [f"{key} {content.meta[key]}" for key in ("recipe", "passes") if key in content.meta]
         description = str(content.meta.get("description", ", ".join(trained)))
     return CheckpointInfo(path.name, checkpoints.sha256(path), content.architecture, description)
+
+
+def describe_network(network: GuidedNetwork) -> CheckpointInfo:
+    """The same of a network that the caller brought: its architecture's name, and its file's digest or its tensors'."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    identity = network.weights_id or digest.hexdigest()
+    return CheckpointInfo(network.architecture, identity, network.architecture, "brought by the calling program")
 
 
 def versions() -> dict[str, str]:

@@ -106,8 +106,11 @@ def evaluate(
     """
     shard = runs.Shard.from_environment()
     run = prepare(config)
+    if checkpoint is None:
+        checkpoint = (
+            runs.describe_network(segmenter.network) if segmenter else runs.describe_checkpoint(config.checkpoint)
+        )
     segmenter = segmenter or load_segmenter(config, benchmark="youtube")
-    checkpoint = checkpoint or runs.describe_checkpoint(config.checkpoint)
     folder = _open_folder(config, run, segmenter, checkpoint, shard)
     clock = runs.Clock(folder.path / "clock.json", shard)
     total = sum(shard.takes(number) for number in range(len(run.samples)))

@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from dataset_torch.errors import UserError
-from libs.runs import Clock, RunFolder, Shard
+from libs.runs import Clock, RunFolder, Shard, describe_network
 
 
 def test_a_damaged_clock_starts_anew(tmp_path: Path) -> None:
@@ -68,3 +69,17 @@ def test_a_run_is_of_one_kind_of_device_and_an_older_one_goes_on(tmp_path: Path)
     first, second = (open_run(tmp_path, {"a": 1}, kind, name=None) for kind in ("cpu", "cuda"))
     assert first != second
     assert [open_run(tmp_path, {"a": 1}, kind, name=None) for kind in ("cpu", "cuda")] == [first, second]
+
+
+def test_a_network_that_is_brought_is_told_by_its_own_numbers() -> None:
+    from libs.baselines.grabcut_flow import GrabCutFlow
+
+    network, other = GrabCutFlow(), GrabCutFlow()
+    told = describe_network(network)
+    assert (told.name, told.architecture) == ("grabcut-flow", "grabcut-flow") and len(told.sha256) == 64
+    assert describe_network(other) == told
+    with torch.no_grad():
+        other.none.add_(1e-3)
+    assert describe_network(other).sha256 != told.sha256
+    other.weights_id = "f" * 64  # it came from a file
+    assert describe_network(other).sha256 == "f" * 64
