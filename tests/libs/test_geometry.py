@@ -1,5 +1,6 @@
 """Padding, resizing, normalising."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -25,6 +26,9 @@ def test_the_shorter_side_decides():
     assert (g.working_height, g.working_width) == (480, 853)
     g = Geometry.of(1280, 720, short_side=480)
     assert (g.working_height, g.working_width) == (853, 480)
+    for height, width, working in ((100, 178, (60, 106)), (178, 100, (106, 60))):  # 106.8 is cut off, not rounded
+        g = Geometry.of(height, width, short_side=60)
+        assert (g.working_height, g.working_width) == working
 
 
 def test_a_strip_is_refused_where_it_would_become_a_mile_long():
@@ -55,6 +59,23 @@ def test_input_is_reflected_and_normalised():
     image[0] = 255
     tensor = g.to_input(image, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert tensor.shape == (1, 3, 4, 32) and tensor[0, 0, :, 0].tolist() == [-1, 1, -1, 1]
+
+
+def test_pictures_are_averaged_when_they_shrink_and_cubic_when_they_grow():
+    board = np.indices((8, 8)).sum(0) % 2 * 200
+    image = np.repeat(board[:, :, None], 3, axis=2).astype(np.uint8)
+    small, large = Geometry.of(8, 8, short_side=4), Geometry.of(8, 8, short_side=16)
+    assert (small.resize_image(image) == 100).all()
+    for g, method in ((small, "cubic"), (large, "area"), (large, "cubic")):
+        size = (g.working_width, g.working_height)
+        expected = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+        np.testing.assert_array_equal(g.resize_image(image, method=method), expected)
+
+
+def test_output_pixels_are_areas_not_points():
+    g = Geometry(1, 4, 1, 2, 0, 0, 0, 0)
+    assert g.to_original(torch.tensor([[[0.0, 1.0]]])).tolist() == [[[0, 0.25, 0.75, 1]]]
+    assert g.to_original(torch.tensor([[[0.0, 1.0]]]), method="nearest").tolist() == [[[0, 0, 1, 1]]]
 
 
 def test_crop_undoes_pad():

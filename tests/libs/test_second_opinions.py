@@ -119,6 +119,18 @@ def test_taking_just_the_frames_announced_leaves_what_taking_all_does() -> None:
     assert session.state.memory[0] is not before[0], "the crossed frame was judged again"
 
 
+def test_stopping_behind_a_crossing_leaves_the_memory_as_it_was() -> None:
+    segmenter, session = before_a_crossing()
+    before = list(session.state.memory)
+    walk = segmenter.propagate(session)
+    for result in walk:
+        if result.direction == "annotated":
+            break
+    next(walk)  # the frame behind it
+    walk.close()
+    assert [a is b for a, b in zip(session.state.memory, before, strict=True)] == [True, True]
+
+
 def test_so_does_a_crossing() -> None:
     segmenter, session = before_a_crossing()
     segmenter.network.entries.clear()
@@ -185,6 +197,24 @@ def test_an_opinion_that_the_strokes_contradict_is_not_adopted() -> None:
     assert len(segmenter.network.planes) == 1, "it was asked for"
     assert session.state.memory[0] is old and session.scores[3] == score
     np.testing.assert_array_equal(session.mask(3), mask)
+
+
+def test_where_an_opinion_is_not_adopted_the_round_goes_on_from_what_the_earlier_round_left() -> None:
+    segmenter = make(crossings=1)
+    frames, masks = squares_video(num_frames=10)
+    session = segmenter.open(frames)
+    corner = FrameAnnotation(3, (Scribble(1, np.array([[0.99, 0.99]])), Scribble(2, np.array([[0.01, 0.99]]))))
+    segmenter.annotate(session, corner)
+    visits(segmenter, session)
+    left = session.padded_probabilities(3)
+    segmenter.annotate(session, annotation(6, masks))
+    # What this round wrote there before it was stopped.
+    other = left.roll(8, dims=-1)
+    session.state.predictions[3] = Prediction.pack(other, session.object_ids, "float32")
+    (crossed,) = [r for r in segmenter.propagate(session) if r.direction == "annotated"]
+    earlier = session.state.base_predictions[3].unpack(session.object_ids)
+    torch.testing.assert_close(crossed.probabilities, earlier, rtol=0, atol=0)
+    assert not torch.equal(earlier, other)
 
 
 class Contrary(Remembering):

@@ -10,8 +10,8 @@ from dataset_torch.errors import UserError
 from dataset_torch.frames import ArrayFrames
 from libs.guidance import INTERACTIVE
 from libs.interactions import Click, FrameAnnotation, Scribble
-from libs.segmenter import Segmenter, SegmenterOptions
-from networks.interface import FrameFeatures
+from libs.segmenter import Segmenter, SegmenterOptions, _merge
+from networks.interface import FrameFeatures, Propagation
 from tests.fakes import COLOURS, ColourNetwork, squares_video
 
 
@@ -54,6 +54,8 @@ def test_the_annotated_frame_shows_at_once(segmenter):
     assert result.direction == "annotated" and session.object_ids == (1, 2)
     np.testing.assert_array_equal(session.mask(3), masks[3])
     assert not session.mask(0).any() and np.isnan(session.scores[0])
+    # To the bit, for every direction starts from it.
+    torch.testing.assert_close(session.padded_probabilities(3), result.probabilities, rtol=0, atol=0)
 
 
 def test_frames_are_encoded_once(segmenter):
@@ -201,6 +203,8 @@ def test_a_session_of_another_video_or_network_is_refused(segmenter, tmp_path):
         segmenter.load(tmp_path / "s.gis", squares_video(num_frames=5)[0])
     with pytest.raises(UserError, match="network"):
         Segmenter(ColourNetwork(), network_id="other").load(tmp_path / "s.gis", frames)
+    with pytest.raises(UserError, match="another working size"):
+        Segmenter(ColourNetwork(), options=SegmenterOptions(short_side=24)).load(tmp_path / "s.gis", frames)
     (tmp_path / "bad.gis").write_bytes((tmp_path / "s.gis").read_bytes()[:300])
     with pytest.raises(UserError, match="not a session file"):
         segmenter.load(tmp_path / "bad.gis", frames)
@@ -264,6 +268,29 @@ def test_strokes_of_a_removed_object_are_not_those_of_another_of_its_id(segmente
     assert [{s.object_id for s in a.scribbles} for a in session.given(0)] == [{1}, {2}]
     loaded = segmenter.load(tmp_path / "s.gis", frames)
     assert {s.object_id for a in loaded.given(0) for s in a.scribbles} == {1}
+
+
+def test_an_id_removed_and_added_again_before_propagating_has_nothing_of_the_old_masks(segmenter):
+    frames, masks = squares_video()
+    session = segmenter.open(frames)
+    play(segmenter, session, annotation(0, masks))
+    segmenter.annotate(session, annotation(5, masks))
+    session.remove_object(2)
+    session.add_object(2)
+    list(segmenter.propagate(session))  # mixes with what the first round left
+    channel = 1 + session.object_ids.index(2)
+    assert all(session.padded_probabilities(f)[channel].max() == 0 for f in range(len(frames)))
+
+
+def test_a_snapshot_knows_nothing_of_what_is_removed_later(segmenter):
+    frames, masks = squares_video()
+    session = segmenter.open(frames)
+    play(segmenter, session, annotation(0, masks))
+    before = session.snapshot()
+    session.remove_object(2)
+    assert before.removed == {}
+    session.restore(before)
+    assert {s.object_id for a in session.given(0) for s in a.scribbles} == {1, 2}
 
 
 def _annotated_elsewhere(segmenter, session, masks):
@@ -436,6 +463,26 @@ def test_an_object_without_strokes_in_the_first_round_is_absent(segmenter):
     session = segmenter.open(frames, object_ids=[1, 2])
     play(segmenter, session, annotation(0, masks, ids=[1]))
     np.testing.assert_array_equal(session.masks(), np.where(masks == 1, 1, 0))
+
+
+def test_an_object_added_and_never_marked_is_absent(segmenter):
+    frames, masks = squares_video()
+    session = segmenter.open(frames, object_ids=[1])
+    segmenter.annotate(session, annotation(0, masks, ids=[1]))
+    session.add_object(2)
+    list(segmenter.propagate(session))
+    np.testing.assert_array_equal(session.masks(), np.where(masks == 1, 1, 0))
+    assert all(session.probabilities(f)[2].max() == 0 for f in range(len(frames)))
+
+
+def test_every_object_counts_the_same_in_the_score_however_they_are_grouped():
+    def output(objects: int, score: float) -> Propagation:
+        score = torch.tensor(score)
+        return Propagation(torch.full((objects, 1, 2, 2), 0.8), score, score.reshape(1, 1, 1, 1), torch.zeros(1))
+
+    merged = _merge([([0, 2], output(2, 0.9)), ([1], output(1, 0.3))], torch.zeros(4, 1, 2, 2))
+    assert float(merged.score) == float(merged.reliability) == pytest.approx(0.7)
+    assert merged.foreground[:, 0, 0, 0].tolist() == pytest.approx([0.8, 0.8, 0.8, 0])
 
 
 def test_working_at_another_size():

@@ -187,6 +187,16 @@ def test_memory_of_one_object_alone(network: CompactGIS) -> None:
     assert torch.equal(part.mask, entry.mask[2:]) and part.key is entry.key
 
 
+def test_two_objects_that_claim_the_same_pixels_share_them_in_the_memory(network: CompactGIS) -> None:
+    image = torch.randn(1, 3, 64, 96)
+    features = network.encode_frame(image)
+    with torch.no_grad():
+        interaction = network.interact(image, features, planes(2))
+        both = replace(interaction, mask_logit=torch.full_like(interaction.mask_logit, 10))
+        mask = network.memorise(features, both).mask
+    assert mask.sum(dim=0).max() <= 1 + 1e-5 and mask.min() > 0.4
+
+
 def test_the_configuration_decides_the_sizes() -> None:
     small = CompactGIS(CompactConfig(window=3, key_channels=16))
     assert one_step(small.eval(), planes(1)).foreground.shape == (1, 1, 64, 96)

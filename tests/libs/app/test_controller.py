@@ -392,6 +392,9 @@ def test_imported_masks_come_back_to_the_pixel_even_at_another_working_size(tmp_
     np.testing.assert_allclose(probabilities.sum(dim=0), 1)
     draw(controller, 4, 1)
     controller.run()  # the network goes on from them
+    assert not np.isnan(controller.session.scores).any()
+    controller.import_masks([(7, noise[7])])
+    assert np.flatnonzero(np.isnan(controller.session.scores)).tolist() == [7], "nobody scored this mask"
     controller.import_mask(4, noise[4])
     np.testing.assert_array_equal(controller.mask(4), noise[4])
     controller.close()

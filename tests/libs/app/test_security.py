@@ -150,9 +150,12 @@ def test_web_sockets_are_refused(client, origin):
         pass
 
 
-def test_the_page_cannot_be_framed_and_runs_only_its_own_scripts(client):
-    for path in ("/", "/api/state"):
-        headers = client.get(path).headers
+def test_neither_page_nor_refusal_can_be_framed_and_only_its_own_scripts_run(client, application):
+    answers = [client.get("/"), client.get("/api/state")]
+    answers += [client.get("/", headers={"host": "evil.example", "accept": "text/html"})]
+    answers += [client_of(application, Access("127.0.0.1", 8000, token=TOKEN), "http://127.0.0.1:8000").get("/")]
+    assert [answer.status_code for answer in answers] == [200, 200, 403, 401]
+    for headers in (answer.headers for answer in answers):
         assert headers["x-frame-options"] == "DENY"
         assert "default-src 'self'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
