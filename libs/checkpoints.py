@@ -256,27 +256,40 @@ def _config_of(network: GuidedNetwork) -> dict[str, Any]:
 def _load(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() and "global" in str(error).lower():
-            raise UserError(
-                f"{path} holds more than tensors: loading it would run code ({_first_global(str(error))}). It "
-                "is refused; get the checkpoint from its source again, or convert it to a plain state dict "
-                "where you trust it."
-            ) from error
-        raise UserError(f"{path} is not a checkpoint: PyTorch cannot read it.") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
     except Exception as error:  # a damaged file fails anywhere in the decoder, each time in another way
-        if path.stat().st_size == 0:
-            raise UserError(f"{path} is empty. Copy or download it again.") from error
-        with path.open("rb") as file:
-            is_zip = file.read(4) == b"PK\x03\x04"
-        if is_zip and not zipfile.is_zipfile(path):
-            raise UserError(
-                f"{path} is cut off ({path.stat().st_size / 1e6:.1f} MB are there): its end is missing. "
-                "Copy or download it again."
-            ) from error
-        raise UserError(f"{path} is not a checkpoint, or is damaged: PyTorch cannot read it ({error}).") from error
+        raise UserError(_why_unreadable(path, error)) from error
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    """In words why PyTorch could not read the file, and the remedy."""
+    if isinstance(error, pickle.UnpicklingError) and "weights_only" in str(error).lower():
+        if "global" in str(error).lower():
+            return (
+                f"{path} holds more than tensors: loading it would run code ({_first_global(str(error))}). It is "
+                "refused; get the checkpoint from its source again, or convert it to a plain state dict where you "
+                "trust it."
+            )
+    with path.open("rb") as file:
+        start = file.read(1024)
+    if not start:
+        return f"{path} is empty. Copy or download it again."
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
+        return (
+            f"{path} is a web page, not the checkpoint: Google Drive asks for confirmation before big files. Open the "
+            "link in a browser, press 'Download anyway' and save that file here."
+        )
+    if start.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path):
+        return (
+            f"{path} is cut off ({path.stat().st_size / 1e6:.1f} MB are there): its end is missing. Copy or download "
+            "it again."
+        )
+    if all(byte >= 32 or byte in b"\t\n\f\r" for byte in start):
+        return f"{path} is a text file, not a checkpoint. Give the path of the .pth file."
+    # Of a damaged archive PyTorch says which part is; the other errors are about the inside of its decoder.
+    part = f" ({str(error).splitlines()[0][:120]})" if isinstance(error, RuntimeError) and str(error) else ""
+    return f"{path} is not a checkpoint, or is damaged: PyTorch cannot read it{part}. Copy or download it again."
 
 
 def _first_global(message: str) -> str:

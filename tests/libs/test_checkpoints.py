@@ -226,7 +226,13 @@ def test_truncated_file(saved: Path, keep: float) -> None:
 
 @pytest.mark.parametrize(
     ("content", "word"),
-    [(b"", "is empty"), (b"<html>quota exceeded</html>", "not a checkpoint"), (bytes(range(256)), "not a checkpoint")],
+    [
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><html>Google Drive can't scan this file", "is a web page, not the checkpoint"),
+        (b"\xef\xbb\xbf\n <html>quota exceeded</html>", "is a web page, not the checkpoint"),
+        ("0.81 J&F, Größe 3\n".encode(), "is a text file, not a checkpoint"),
+        (bytes(range(256)), "not a checkpoint"),
+    ],
 )
 def test_other_files(tmp_path: Path, content: bytes, word: str) -> None:
     (tmp_path / "x.pth").write_bytes(content)
