@@ -30,6 +30,7 @@ from torch import Tensor
 from dataset_torch.atomic import write_atomic
 from dataset_torch.errors import UserError
 from libs.published_names import our_name, published_name
+from libs.scripts import exit_status
 from networks.interface import GuidedNetwork
 
 FORMAT, VERSION = "gis-checkpoint", 1
@@ -240,12 +241,7 @@ def main(argv: list[str] | None = None) -> int:
     info = commands.add_parser("info", help="what a checkpoint holds, and whether it fits its network")
     info.add_argument("file", help=f"a path, or one of: {', '.join(KNOWN)}")
     arguments = parser.parse_args(argv)
-    try:
-        print(describe(resolve(arguments.file)))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: print(describe(resolve(arguments.file))))
 
 
 def _config_of(network: GuidedNetwork) -> dict[str, Any]:

@@ -15,9 +15,11 @@ import numpy as np
 
 from dataset_torch.errors import UserError
 from libs import checkpoints, device
+from libs.scripts import exit_status
 from libs.segmenter import Segmenter
 from libs.studies.data import DataRoot, StudyVideo, plan_videos
 from libs.studies.methods import FULL
+from libs.studies.options import study_parser
 from libs.studies.play import RoundResult, first_round, play
 from libs.studies.policies import ORACLE, Policy
 
@@ -26,38 +28,32 @@ DISTANCES = ((0, 0), (1, 1), (2, 3), (4, 8), (9, None))  # frames, from .. to
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m libs.studies.annotated", description=__doc__, allow_abbrev=False)
+    parser = study_parser("libs.studies.annotated", __doc__)
     add = parser.add_argument
-    add("--davis-root", action="append", required=True, metavar="[NAME=]FOLDER", help="in DAVIS layout, repeatable")
-    add("--checkpoint", default="compact", help="compact, davis, youtube or a path")
-    add("--rounds", type=int, default=8)
-    add("--max-frames", type=int, default=None, help="only the first so many frames of each video")
-    add("--device", default="auto")
-    add("--threads", type=int, default=1, help="CPU threads")
+    add("--rounds", type=int, default=8, help="rounds of each run [%(default)s]")
+    add("--max-frames", type=int, default=None, help="only the first so many frames of each video [all]")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the figures; 2 after a wrong setting."""
-    options = arguments(argv)
-    try:
-        if options.rounds < 1:
-            raise UserError("--rounds must be at least 1.")
-        device.set_threads(options.threads)
-        plans = plan_videos([DataRoot.parse(text) for text in options.davis_root], max_frames=options.max_frames)
-        network = checkpoints.load_network(options.checkpoint).to(device.exact_device(options.device))
-        segmenter = FULL.build(network)
-        for true_masks, given in ((False, "strokes"), (True, "true masks")):
-            figures = []
-            for plan in plans:
-                figures.append(video_figures(segmenter, plan.load(), options.rounds, true_masks=true_masks))
-                print(f"{plan.key}, {given}: {_words(figures[-1])}", flush=True)
-            mean = np.ma.masked_invalid(figures).mean(axis=0).filled(np.nan)  # of what there is
-            print(f"mean, {given}: {_words(mean)}", flush=True)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Print the figures; the exit status is 0, 2 for what the user can mend, 130 after Ctrl-C."""
+    return exit_status(lambda: _measure(arguments(argv)))
+
+
+def _measure(options: argparse.Namespace) -> None:
+    if options.rounds < 1:
+        raise UserError("--rounds must be at least 1.")
+    device.set_threads(options.threads)
+    plans = plan_videos([DataRoot.parse(text) for text in options.davis_root], max_frames=options.max_frames)
+    network = checkpoints.load_network(options.checkpoint).to(device.exact_device(options.device))
+    segmenter = FULL.build(network)
+    for true_masks, given in ((False, "strokes"), (True, "true masks")):
+        figures = []
+        for plan in plans:
+            figures.append(video_figures(segmenter, plan.load(), options.rounds, true_masks=true_masks))
+            print(f"{plan.key}, {given}: {_words(figures[-1])}", flush=True)
+        mean = np.ma.masked_invalid(figures).mean(axis=0).filled(np.nan)  # of what there is
+        print(f"mean, {given}: {_words(mean)}", flush=True)
 
 
 def video_figures(segmenter: Segmenter, video: StudyVideo, rounds: int, *, true_masks: bool) -> np.ndarray:

@@ -13,6 +13,7 @@ from libs.guidance import INTERACTIVE, GuidanceOptions, recommend
 
 ORACLE = "wo_RS"
 GUIDED = ("RS1", "RS4")
+POLICIES = "wo_RS, RS1, RS4, random-N, random4-N"  # in words, N is any seed
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Policy:
         kind, _, seed = self.name.partition("-")
         known = self.name == ORACLE or self.name in GUIDED or (kind in ("random", "random4") and seed.isdecimal())
         if not known:
-            raise UserError(f"unknown policy {self.name!r}. Choose wo_RS, RS1, RS4, random-N or random4-N.")
+            raise UserError(f"unknown policy {self.name!r}. Choose from {POLICIES}.")
 
     def chooser(self, video: str) -> Chooser:
         """What chooses in one run on that video; the same name and video always choose alike."""

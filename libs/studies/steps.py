@@ -21,15 +21,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dataset_torch.atomic import write_atomic
+from dataset_torch.atomic import check_writable, write_atomic
 from dataset_torch.errors import UserError
 from dataset_torch.frames import ArrayFrames
 from libs import checkpoints, device
 from libs.interactions import FrameAnnotation
 from libs.metrics import jaccard
+from libs.scripts import exit_status
 from libs.segmenter import Segmenter, SegmenterOptions
 from libs.session import Session
 from libs.studies.data import DataRoot, StudyVideo, plan_videos
+from libs.studies.options import study_parser
 from networks.interface import Propagation, aggregate
 
 DISTANCES = (1, 2, 4, 8, 12)  # frames
@@ -39,35 +41,32 @@ LEAST_PIXELS = 60  # objects smaller than this where they are given are left out
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m libs.studies.steps", description=__doc__, allow_abbrev=False)
+    parser = study_parser("libs.studies.steps", __doc__)
     add = parser.add_argument
-    add("--davis-root", action="append", required=True, metavar="[NAME=]FOLDER", help="in DAVIS layout, repeatable")
-    add("--checkpoint", default="compact", help="compact, davis, youtube or a path")
-    add("--places", type=int, default=4, help="frames per video that are given their mask, spread evenly")
+    add("--places", type=int, default=4, help="frames per video that are given their mask, spread evenly [%(default)s]")
     add("--out", type=Path, default=None, help="also write the table there, as CSV")
-    add("--device", default="auto")
-    add("--threads", type=int, default=1, help="CPU threads")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table; 2 after a wrong setting."""
-    options = arguments(argv)
-    try:
-        if options.places < 1:
-            raise UserError("--places must be at least 1.")
-        device.set_threads(options.threads)
-        plans = plan_videos([DataRoot.parse(text) for text in options.davis_root])
-        network = checkpoints.load_network(options.checkpoint).to(device.exact_device(options.device))
-        settings = replace(SegmenterOptions.for_network(network), training=True)  # so that results hold the parts
-        segmenter = Segmenter(network, options=settings)
-        table: dict[str, dict[str, float]] = {}
-        for plan in plans:
-            table[plan.key] = video_figures(segmenter, plan.load(), options.places)
-            print(f"{plan.key}: {_words(table[plan.key])}", flush=True)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Print the table; the exit status is 0, 2 for what the user can mend, 130 after Ctrl-C."""
+    return exit_status(lambda: _measure(arguments(argv)))
+
+
+def _measure(options: argparse.Namespace) -> None:
+    if options.places < 1:
+        raise UserError("--places must be at least 1.")
+    if options.out is not None:
+        check_writable(options.out.parent)
+    device.set_threads(options.threads)
+    plans = plan_videos([DataRoot.parse(text) for text in options.davis_root])
+    network = checkpoints.load_network(options.checkpoint).to(device.exact_device(options.device))
+    settings = replace(SegmenterOptions.for_network(network), training=True)  # so that results hold the parts
+    segmenter = Segmenter(network, options=settings)
+    table: dict[str, dict[str, float]] = {}
+    for plan in plans:
+        table[plan.key] = video_figures(segmenter, plan.load(), options.places)
+        print(f"{plan.key}: {_words(table[plan.key])}", flush=True)
     names = [name for name in _columns() if any(name in figures for figures in table.values())]
     table["mean"] = {n: float(np.nanmean([f.get(n, np.nan) for f in table.values()])) for n in names}
     print(f"mean: {_words(table['mean'])}")
@@ -76,7 +75,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = [[key, *(f"{figures[n]:.4f}" if n in figures else "" for n in names)] for key, figures in table.items()]
         csv.writer(buffer, lineterminator="\n").writerows([["video", *names], *rows])
         write_atomic(options.out, buffer.getvalue())
-    return 0
 
 
 def video_figures(segmenter: Segmenter, video: StudyVideo, places: int) -> dict[str, float]:

@@ -12,14 +12,18 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from dataset_torch.atomic import write_atomic
+from dataset_torch.atomic import check_writable, write_atomic
+from dataset_torch.errors import UserError
 from dataset_torch.masks import read_mask
 from libs.app.launch import sample_video
+from libs.checkpoints import resolve
 from libs.scribble_robot import correct_frame, scribble_robot
+from libs.scripts import exit_status
 from tests.libs.app.browser import CHROMIUM, Server, User, chromium
 
 
@@ -41,7 +45,10 @@ def page_memory(user: User) -> float:
 
 def truth_of(video: Path, frame: int) -> np.ndarray:
     """The ground truth that lies beside the frames in DAVIS layout."""
-    frames = sorted(p for p in video.iterdir() if p.suffix == ".jpg")
+    video = video.absolute()
+    frames = sorted(p for p in video.iterdir() if p.suffix == ".jpg") if video.is_dir() else []
+    if not frames or len(video.parents) < 3:
+        raise UserError(f"{video} is no folder of .jpg frames. Give one in DAVIS layout: DAVIS/JPEGImages/480p/NAME.")
     root = video.parents[2]
     return read_mask(root / "Annotations" / video.parent.name / video.name / f"{frames[frame].stem}.png")
 
@@ -87,22 +94,33 @@ def measure(video: Path, arguments: list[str]) -> dict[str, float | str | None]:
     return figures
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; with `--out` also write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.app",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--checkpoint", default="compact")
-    parser.add_argument("--video", type=Path, default=None)
+    parser.add_argument("--video", type=Path, default=None, help="frames in DAVIS layout [the bundled sample]")
     parser.add_argument("--out", type=Path, default=None)
-    options = parser.parse_args()
+    return exit_status(lambda: _measure_and_tell(parser.parse_args(argv)))
+
+
+def _measure_and_tell(options: argparse.Namespace) -> None:
+    video = options.video or sample_video()
+    truth_of(video, 0)  # whatever is wrong with the arguments is told first
+    resolve(options.checkpoint)
+    if options.out is not None:
+        check_writable(options.out.parent)
     if CHROMIUM is None:
         print("the app was not measured: there is no Chromium (apt-get install chromium).")
-        return 0
-    figures = measure(options.video or sample_video(), ["--checkpoint", options.checkpoint])
+        return
+    figures = measure(video, ["--checkpoint", options.checkpoint])
     for name, value in figures.items():
         print(f"{name:24} {value:.3f}" if isinstance(value, float) else f"{name:24} {value}")
     if options.out is not None:
         write_atomic(options.out, json.dumps(figures, indent=1) + "\n")
-    return 0
 
 
 if __name__ == "__main__":

@@ -21,14 +21,15 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from config import parse_config
-from dataset_torch.atomic import write_atomic
+from dataset_torch.atomic import check_writable, write_atomic
+from libs.scripts import exit_status
 from tests.libs.app.browser import Server
 
 HEIGHT, WIDTH = 1080, 1920
@@ -172,18 +173,27 @@ def measure(
         server.kill()
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and with `--out` write a CSV file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.long_video",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--frames", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--limit", type=int, default=1 << 30, help="frames after which a round is cancelled")
     parser.add_argument("--video", type=Path, default=None, help="made by an earlier call; none = render and delete")
     parser.add_argument("--app", default="", help="options for the app, in one string")
     parser.add_argument("--out", type=Path, default=None)
-    given = parser.parse_args()
+    return exit_status(lambda: _measure_and_write(parser.parse_args(argv)))
+
+
+def _measure_and_write(given: argparse.Namespace) -> None:
     options = shlex.split(given.app)
     config = parse_config(options)
+    if given.out is not None:
+        check_writable(given.out.parent)
     table = Measurement(config.feature_budget_mb + config.prediction_cache_mb + config.frame_cache_mb + WORKING)
     with tempfile.TemporaryDirectory() as folder:
         video = given.video or Path(folder) / "films" / "long.mp4"
@@ -193,7 +203,6 @@ def main() -> int:
         for _ in measure(video, Path(folder) / "sessions", given.rounds, given.limit, options, table):
             if given.out is not None:
                 write_atomic(given.out, table.text())
-    return 0
 
 
 if __name__ == "__main__":

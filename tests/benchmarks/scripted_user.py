@@ -18,17 +18,19 @@ import io
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from dataset_torch.atomic import write_atomic
+from dataset_torch.atomic import check_writable, write_atomic
 from dataset_torch.davis import DavisSequence, open_davis
+from dataset_torch.errors import UserError
 from libs.checkpoints import resolve, sha256
 from libs.metrics import jaccard
 from libs.scribble_robot import correct_frame, scribble_robot
-from tests.libs.app.browser import Server, User, chromium
+from libs.scripts import exit_status
+from tests.libs.app.browser import CHROMIUM, Server, User, chromium
 
 GUIDANCE = ("none", "RS1", "RS4")
 POINTS = 25  # of a stroke that are drawn, about one a centimetre of mouse movement
@@ -105,28 +107,40 @@ def annotate(sequence: DavisSequence, guidance: str, rounds: int, arguments: lis
             server.kill()
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Annotate under every condition and write `scripted_user_<sequence>.csv`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.scripted_user",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--davis-root", type=Path, required=True)
     parser.add_argument("--sequence", required=True)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--guidance", default=",".join(GUIDANCE))
+    parser.add_argument("--guidance", default=",".join(GUIDANCE), help="separated by commas [%(default)s]")
     parser.add_argument("--checkpoint", default="compact")
-    parser.add_argument("--out", type=Path, default=Path("results/app"))
-    options = parser.parse_args()
+    parser.add_argument("--out", type=Path, default=Path("results/app"), help="folder of the table [%(default)s]")
+    return exit_status(lambda: _annotate_all(parser.parse_args(argv)))
+
+
+def _annotate_all(options: argparse.Namespace) -> None:
+    conditions = options.guidance.split(",")
+    if unknown := [c for c in conditions if c not in GUIDANCE]:
+        raise UserError(f"there is no guidance {unknown[0]!r}. Choose from {', '.join(GUIDANCE)}.")
     sequence = open_davis(options.davis_root, sequences=[options.sequence]).sequences[0]
     identity = sha256(resolve(options.checkpoint))[:12]
+    check_writable(options.out)
+    if CHROMIUM is None:
+        raise UserError("there is no Chromium to draw with (apt-get install chromium).")
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    for guidance in options.guidance.split(","):
+    for guidance in conditions:
         for row in annotate(sequence, guidance, options.rounds, ["--checkpoint", options.checkpoint]):
             print(" ".join(f"{k}={v}" for k, v in row.items()), flush=True)
             if not buffer.getvalue():
                 writer.writerow([*row, "checkpoint"])
             writer.writerow([*row.values(), identity])
             write_atomic(options.out / f"scripted_user_{sequence.name}.csv", buffer.getvalue())  # as far as it is
-    return 0
 
 
 if __name__ == "__main__":

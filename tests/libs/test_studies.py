@@ -16,8 +16,8 @@ from libs.checkpoints import save_checkpoint
 from libs.guidance import INTERACTIVE, PUBLISHED, expected_help, help_reach
 from libs.metrics import rank_correlation
 from libs.segmenter import Segmenter, SegmenterOptions
-from libs.studies import __main__ as command
-from libs.studies import ablation, summary
+from libs.studies import ablation, command, summary
+from libs.studies.__main__ import main
 from libs.studies.data import DataRoot, StudyVideo, plan_videos, working_size
 from libs.studies.methods import ABLATIONS, FULL, NETWORK, Method, weights_digest
 from libs.studies.page import About, write_page
@@ -473,7 +473,7 @@ def test_the_command_plays_resumes_and_writes_one_page(tmp_path, compact, capsys
     out = tmp_path / "out"
     argv = ["--davis-root", f"gold={GOLDEN}", "--out", str(out), "--checkpoint", str(checkpoint), "--rounds", "2"]
     argv += ["--sequences", "gold-one", "--max-frames", "3", "--random", "2", "--device", "cpu"]
-    assert command.main(argv) == 0
+    assert main(argv) == 0
     page = (out / "index.html").read_text()
     for text in ("label propagation", "GrabCut", "plain averaging", "random, mean of 2", "Spearman"):
         assert text in page
@@ -485,13 +485,32 @@ def test_the_command_plays_resumes_and_writes_one_page(tmp_path, compact, capsys
     lines = (out / "rounds.csv").read_text().splitlines()
     assert len(lines) == 1 + 5 + len(ABLATIONS) + 4  # network, ablations, baselines
     capsys.readouterr()
-    assert command.main([*argv, "--page-only"]) == 0
-    assert command.main(argv) == 0
+    assert main([*argv, "--page-only"]) == 0
+    assert main(argv) == 0
     assert "0 runs to play" in capsys.readouterr().out
 
 
 def test_wrong_settings_end_with_2_and_a_reason(tmp_path, capsys):
-    assert command.main(["--davis-root", str(tmp_path / "none"), "--out", str(tmp_path)]) == 2
+    assert main(["--davis-root", str(tmp_path / "none"), "--out", str(tmp_path)]) == 2
     assert "does not exist" in capsys.readouterr().err
-    assert command.main(["--davis-root", str(GOLDEN), "--studies", "magic"]) == 2
+    assert main(["--davis-root", str(GOLDEN), "--studies", "magic"]) == 2
     assert "no study 'magic'" in capsys.readouterr().err
+    assert main(["--davis-root", str(GOLDEN), "--out", str(tmp_path), "--methods", "magic", "--device", "cpu"]) == 2
+    assert re.search(r"no run 'magic'.*Choose from network, .*grabcut-flow", capsys.readouterr().err)
+
+
+def test_help_names_what_can_be_chosen_and_the_defaults(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    for name in ("best-frame", "grabcut-flow", "random4-N", "[results/studies]", "[baselines,guidance,attention]"):
+        assert name in words
+
+
+def test_ctrl_c_ends_in_words(monkeypatch, tmp_path, capsys):
+    def interrupted(roots, **limits):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "plan_videos", interrupted)
+    assert main(["--davis-root", str(GOLDEN), "--out", str(tmp_path)]) == 130
+    assert "the same command goes on" in capsys.readouterr().err

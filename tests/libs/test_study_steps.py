@@ -48,3 +48,5 @@ def test_the_command_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "mean: given" in capsys.readouterr().out
     assert steps.main(["--davis-root", str(GOLDEN), "--places", "0"]) == 2
     assert steps.main(["--davis-root", str(tmp_path / "nowhere")]) == 2
+    (tmp_path / "file").touch()
+    assert steps.main(["--davis-root", str(GOLDEN), "--out", str(tmp_path / "file" / "steps.csv")]) == 2
