@@ -14,7 +14,6 @@ Nothing in a file is ever executed (`torch.load(weights_only=True)`).
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import hashlib
 import pickle
 import sys
@@ -200,7 +199,7 @@ def save_checkpoint(
         "format": FORMAT,
         "version": VERSION,
         "architecture": network.architecture,
-        "config": _config_of(network),
+        "config": network.plain_config(),
         "weights": weights,
         "meta": dict(meta or {}),
     }
@@ -226,7 +225,7 @@ def describe(path: str | Path) -> str:
         f"sha256        {sha256(path)}",
         f"format        {'published state dict' if checkpoint.published else f'{FORMAT} {VERSION}'}",
         f"architecture  {checkpoint.architecture}",
-        f"config        {_config_of(network)}",
+        f"config        {network.plain_config()}",
         f"parameters    {sum(p.numel() for p in network.parameters()):,}",
         f"tensors       {len(checkpoint.weights)} ({checkpoint.num_elements:,} numbers; {', '.join(dtypes)})",
     ]
@@ -242,11 +241,6 @@ def main(argv: list[str] | None = None) -> int:
     info.add_argument("file", help=f"a path, or one of: {', '.join(KNOWN)}")
     arguments = parser.parse_args(argv)
     return exit_status(lambda: print(describe(resolve(arguments.file))))
-
-
-def _config_of(network: GuidedNetwork) -> dict[str, Any]:
-    config = network.config
-    return dataclasses.asdict(config) if dataclasses.is_dataclass(config) else dict(config)
 
 
 def _load(path: Path) -> object:

@@ -70,11 +70,6 @@ class ReliabilityAttention(nn.Module):
         self, query_keys: Tensor, query_self: Tensor, keys: Tensor, values: Tensor, object_feature: Tensor
     ) -> Reading:
         """What one annotated frame brings to the query: all the matrix products there are (arguments as `forward`)."""
-        return self._read(query_keys, query_self, keys, values, object_feature)
-
-    def _read(
-        self, query_keys: Tensor, query_self: Tensor, keys: Tensor, values: Tensor, object_feature: Tensor
-    ) -> Reading:
         carried = object_feature.reshape(query_keys.shape[0], -1, keys.shape[-1])  # B x (O/B * C) x P
         result = self._transfer(keys, query_keys, torch.cat([carried, values.to(carried.dtype)], 1))
         feature, own = result.split([carried.shape[1], values.shape[1]], dim=1)
@@ -94,7 +89,7 @@ class ReliabilityAttention(nn.Module):
         object feature O x C x h x w, O a multiple of B with the objects of one batch item next to each other, or what
         `read` made of these three; `size` is (h, w) of the query.
         """
-        readings = [r if isinstance(r, Reading) else self._read(query_keys, query_self, *r) for r in memory]
+        readings = [r if isinstance(r, Reading) else self.read(query_keys, query_self, *r) for r in memory]
         batch = query_keys.shape[0]
         objects, channels, positions = readings[0].feature.shape
         features = [r.feature.reshape(batch, -1, positions) for r in readings]  # B x (O/B * C) x P

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from networks.interface import GuidedNetwork
 from networks.winograd import WinogradConv2d, is_plain_inference
 
-Network = TypeVar("Network", bound=nn.Module)
+Network = TypeVar("Network", bound=GuidedNetwork)
 
 
 def prepare_for_inference(
@@ -22,7 +23,7 @@ def prepare_for_inference(
     builds on it, the R-score above all.  `fast_convolutions` None: where the network says that its layers are wide
     enough.
 
-    `bfloat16`: networks that name parts which bear it (`use_bfloat16`) compute those in that format; others ignore it.
+    `bfloat16`: the parts that bear it compute in that format, in networks that have such parts (`use_bfloat16`).
 
     Works in place, on any network whose normalisations directly follow their convolution, and returns it in evaluation
     mode.  Outputs change by rounding only (about 1e-5 of their size).  The state dict has other names afterwards: such
@@ -32,9 +33,9 @@ def prepare_for_inference(
     fold_batch_norm(network)
     network.requires_grad_(False)
     network.to(memory_format=torch.channels_last)
-    if getattr(network, "wide_layers", True) if fast_convolutions is None else fast_convolutions:
+    if network.wide_layers if fast_convolutions is None else fast_convolutions:
         use_fast_convolutions(network)
-    if bfloat16 and hasattr(network, "use_bfloat16"):
+    if bfloat16:
         network.use_bfloat16()
     return network
 

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import ClassVar
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -103,6 +103,24 @@ class GuidedNetwork(nn.Module, abc.ABC):
     batch_pixels: ClassVar[int] = 0  # frames are encoded together up to so many pixels; 0: always one by one
     memory_class: ClassVar[type[MemoryEntry]]  # what `memorise` returns; saved sessions are read back with it
     weights_id: str = ""  # tells these weights from others; set by what read them from a file
+    config: Any = None  # what it was built with: a dataclass, or names and values; None = nothing can be chosen
+    in_bfloat16: bool = False  # whether parts of it compute in bfloat16 (see `use_bfloat16`)
+
+    def plain_config(self) -> dict[str, Any]:
+        """`config` as plain data, for checkpoints."""
+        return asdict(self.config) if is_dataclass(self.config) else dict(self.config or {})
+
+    def configure(self, *, score_foreground: str | None = None, flex_attention: bool | None = None) -> None:
+        """Settings of a run that only some networks have; the others ignore them, and `None` changes nothing.
+
+        `score_foreground`: what the R-score takes for foreground (networks/reliability.py); `flex_attention`: attention
+        through PyTorch's flex attention where it runs (networks/flex_transfer.py).
+        """
+        return
+
+    def use_bfloat16(self) -> None:
+        """Compute the parts that bear it in bfloat16 from now on, for good; by default there are none."""
+        return
 
     @abc.abstractmethod
     def encode_frame(self, image: Tensor) -> FrameFeatures:

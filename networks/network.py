@@ -78,9 +78,7 @@ class GISNet(GuidedNetwork):
 
     def __init__(self, *, score_foreground: ScoreForeground = "over_objects") -> None:
         super().__init__()
-        if score_foreground not in get_args(ScoreForeground):
-            raise ValueError(f"score_foreground must be one of {get_args(ScoreForeground)}, not {score_foreground!r}")
-        self.score_foreground: ScoreForeground = score_foreground
+        self.score_foreground: ScoreForeground = _checked(score_foreground)
         self.frame_encoder = SEResNet(3, strides=(1, 2, 1), dilations=(1, 1, 2))
         self.interaction = InteractionBranch()
         self.attention = ReliabilityAttention()
@@ -92,6 +90,13 @@ class GISNet(GuidedNetwork):
     def config(self) -> dict[str, str]:
         """The constructor's arguments, for checkpoints."""
         return {"score_foreground": self.score_foreground}
+
+    def configure(self, *, score_foreground: ScoreForeground | None = None, flex_attention: bool | None = None) -> None:
+        """Choose the R-score's foreground, and the attention's way, as `GuidedNetwork.configure` says."""
+        if score_foreground is not None:
+            self.score_foreground = _checked(score_foreground)
+        if flex_attention is not None:
+            self.attention.use_flex = flex_attention
 
     def encode_frame(self, image: Tensor) -> GISFrame:
         """`image` B x 3 x H x W, RGB normalised with `image_mean`/`image_std`, H and W multiples of 32."""
@@ -189,3 +194,9 @@ def in_portions(
         portion = slice(start, start + size)
         outputs.append(function(first[portion], *(x if x.shape[0] == 1 else x[portion] for x in others)))
     return tuple(torch.cat(parts) for parts in zip(*outputs))
+
+
+def _checked(score_foreground: ScoreForeground) -> ScoreForeground:
+    if score_foreground not in get_args(ScoreForeground):
+        raise ValueError(f"score_foreground must be one of {get_args(ScoreForeground)}, not {score_foreground!r}")
+    return score_foreground

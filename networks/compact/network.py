@@ -58,7 +58,7 @@ class CompactGIS(GuidedNetwork):
 
     def __init__(self, config: CompactConfig | None = None) -> None:
         super().__init__()
-        self.config = config or CompactConfig()
+        self.config: CompactConfig = config or CompactConfig()
         self.encoder = FrameEncoder(self.config)
         self.interaction = InteractionBranch(self.config)
         self.memoriser = Memoriser(self.config)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from networks import winograd
 from networks.inference import PointwiseConv2d, prepare_for_inference, use_fast_convolutions
+from networks.interface import GuidedNetwork
 from networks.layers import ConvNorm, conv_part
 from networks.winograd import WinogradConv2d, transform_weight, winograd_convolution
 
@@ -105,7 +106,11 @@ def test_what_suits(conv: nn.Module, suits: bool) -> None:
     assert WinogradConv2d.suits(conv) is suits
 
 
-class Net(nn.Module):
+class Net(GuidedNetwork):
+    """Only its layers count here."""
+
+    encode_frame = interact = memorise = propagate = None
+
     def __init__(self) -> None:
         super().__init__()
         self.frame_encoder = nn.Sequential(ConvNorm(3, 64, 3), ConvNorm(64, 64, 3), ConvNorm(64, 64, 1))

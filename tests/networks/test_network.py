@@ -19,6 +19,7 @@ from networks.local_propagation import LocalPropagation
 from networks.network import GISFrame, GISMemory, GISNet, in_portions
 from networks.reliability import r_score, score_foreground
 from networks.segmentation import SegmentationHead
+from tests.fakes import ColourNetwork
 from tests.golden import inputs
 
 
@@ -234,7 +235,21 @@ def test_options_are_checked() -> None:
     with pytest.raises(ValueError, match="over_objects"):
         GISNet(score_foreground="everything")
     with torch.device("meta"):
-        assert GISNet(score_foreground="over_channels").config == {"score_foreground": "over_channels"}
+        network = GISNet(score_foreground="over_channels")
+    assert network.config == network.plain_config() == {"score_foreground": "over_channels"}
+    network.configure(flex_attention=True)
+    assert network.attention.use_flex and network.score_foreground == "over_channels"
+    network.configure(score_foreground="over_objects", flex_attention=False)
+    assert not network.attention.use_flex and network.config == {"score_foreground": "over_objects"}
+    with pytest.raises(ValueError, match="score_foreground"):
+        network.configure(score_foreground="everything")
+
+
+def test_what_a_network_lacks_can_be_asked_for_all_the_same() -> None:
+    network = ColourNetwork()
+    network.configure(score_foreground="over_channels", flex_attention=True)
+    network.use_bfloat16()
+    assert not network.in_bfloat16 and network.plain_config() == {}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
