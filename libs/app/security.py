@@ -73,11 +73,9 @@ class Access:
         """`token` `None`: none is demanded on a loopback address, and a random one is made for any other."""
         self.host, self.port = host, port
         self.names = {name.lower() for name in allowed_hosts}
+        self.names |= {"localhost", "127.0.0.1", "::1", host.lower().strip("[]")}
         self.any_address = False
-        if is_loopback(host):
-            self.names |= {"localhost", "127.0.0.1", "::1", host.lower().strip("[]")}
-        else:
-            self.names |= {"localhost", "127.0.0.1", "::1", host.lower().strip("[]")}
+        if not is_loopback(host):
             self.names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
             # Rebinding needs a name, so a bare address in the Host header is no danger.
             self.any_address = True

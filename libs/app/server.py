@@ -172,7 +172,7 @@ def _command_routes(server: FastAPI, application: Application) -> None:
         return await finished(application.finish_study(await read_json(request)))
 
     @route("/api/cancel")
-    async def cancel(request: Request) -> Any:
+    async def cancel() -> Any:
         application.cancel()
         return {}
 

@@ -34,14 +34,14 @@ def add_transfer_routes(server: FastAPI, application: Application, wait: Callabl
     """Add the routes; `wait` awaits one of the worker's futures."""
 
     @server.post("/api/upload/mask")
-    async def upload_mask(request: Request, session: str, revision: int, frame: int, file: UploadFile) -> Any:
+    async def upload_mask(session: str, revision: int, frame: int, file: UploadFile) -> Any:
         application.refuse_in_study("no mask can be imported")
         mask = decode_mask(await file.read(), file.filename or "mask")
         payload = {"session": session, "revision": revision}
         return await wait(application.edit(payload, lambda controller: controller.import_mask(frame, mask)))
 
     @server.post("/api/upload/masks")
-    async def upload_masks(request: Request, session: str, file: UploadFile, revision: int | None = None) -> Any:
+    async def upload_masks(session: str, file: UploadFile, revision: int | None = None) -> Any:
         application.refuse_in_study("no mask can be imported")
         path = await run_in_threadpool(_kept, file, Path(tempfile.gettempdir()))
 
@@ -65,7 +65,7 @@ def add_transfer_routes(server: FastAPI, application: Application, wait: Callabl
             raise
 
     @server.post("/api/upload/video")
-    async def upload_video(request: Request, file: UploadFile) -> Any:
+    async def upload_video(file: UploadFile) -> Any:
         application.refuse_in_study("no other video can be opened")
         name = re.sub(r"[^\w. -]", "_", Path(file.filename or "video").name).lstrip(". ") or "video"
         if Path(name).suffix.lower() not in VIDEO_SUFFIXES:

@@ -7,7 +7,7 @@ do that had never had it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,8 +23,6 @@ from networks.compact.network import CompactGIS
 from networks.compact.propagation import CompactPropagation
 from networks.interface import GuidedNetwork
 from networks.network import GISNet
-
-Combine = Callable[[Sequence[Any]], Any]
 
 
 class OneByOne(nn.Module):
