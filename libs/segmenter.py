@@ -41,19 +41,15 @@ from libs.storage import Prediction, StorageFormat
 from libs.trail import Trail
 from networks.interface import FrameFeatures, GuidedNetwork, Interaction, MemoryEntry, Propagation, aggregate
 
-# Seven real sequences at 240 pixels, J of rounds 1 to 3: .705 .755 .784 without second opinions and crossings, .748
-# .791 .810 with two of them and the crossings.
+# Chosen by measuring: checkpoints/gis-compact-measurements.md, "Second opinions and crossings".
 SECOND_OPINIONS = 4  # at most: the first that is not adopted ends them
 CROSSINGS = 1  # going through all of them wins .003 more, but then every round visits the whole video
-# J of an opinion and what the strokes make of it, at least.  In a crossing another annotated frame speaks: six real
-# sequences and four of the sample, J of the annotated frames that a round reaches rises by .016, and by .008 if every
-# opinion is adopted.  In a first round the frame is told what it said itself, so there must be less to object to: seven
-# real sequences at 288 pixels, strokes on three frames of each, J&F .782 with two opinions and .7, .786 with four, .788
-# with four and .9.
+# J of an opinion and what the strokes make of it, at least.  In a crossing another annotated frame speaks; in a first
+# round a frame is told what it said itself, so the strokes must have less to object to.
 CROSSING_BORNE_OUT = 0.7
 BORNE_OUT = 0.9
-# More of them win nothing on 24 frames, and each costs as much as an annotated frame.  On whole sequences of 40 to 90
-# frames two of them win .008 of J&F in round 1, and nothing later.
+# Each costs as much as an annotated frame, and more of them help only the first round of a long video (same file,
+# "Memory of passed frames").
 PASSED_FRAMES = 1
 IMPORTED_MASK_LOGIT = 12.0  # sigmoid(12) = 1 - 6e-6: an imported mask is certain
 

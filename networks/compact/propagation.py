@@ -18,10 +18,9 @@ from networks.compact.quality import QualityHead
 from networks.interface import Propagation
 
 #: What the neighbour's warped mask weighs in a frame's logit, besides what the network makes of it, from the second
-#: annotated frame on.  The network draws every mask anew, and even a frame that is given its own mask loses .008 of J&F
-#: by it; but what is kept keeps its errors, and after first strokes alone they are many.  Six real sequences from
-#: beginning to end, J&F over eight rounds and in the last: .854 and .881 without, .857 and .887 with .15, .855 and .884
-#: with .25.
+#: annotated frame on: a good mask loses a little every time that the network draws it anew, but what is kept keeps its
+#: errors, which are many after first strokes alone.  Measured in checkpoints/gis-compact-measurements.md, "What is kept
+#: of a mask".
 NEIGHBOUR_SHARE = 0.15
 
 MAX_SQUARED_DIFFERENCE = 80.0  # of details: exp(-80) is no agreement, and still a normal float32

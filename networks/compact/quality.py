@@ -9,11 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 HIDDEN = 32
-# Of the logit of an object's J, for e times as thick an object.  A border that is off by some pixels all along costs J
-# its length over the object's area: a whole logit, part of which the head, which counts cells of 8 x 8 pixels, has
-# found already.  Spearman's correlation of R-score and J without it and with it, after round 1 and after the next two:
-# seven real sequences from beginning to end, first strokes on three frames of each, .31 .30 and .35 .36; 21 synthetic
-# clips of several objects .52 .47 and .53 .51.
+# Of the logit of an object's J, for e times as thick an object.  A border that is off by some pixels all along costs a
+# thin object more J, by a whole logit; a part of that the head, which counts cells of 8 x 8 pixels, has found already.
+# Measured in checkpoints/gis-compact-measurements.md, "The R-score" (how thin the masks are).
 THICKNESS = 0.7
 
 
