@@ -86,7 +86,8 @@ def _told(error: sqlite3.Error, path: Path) -> UserError:
     text = str(error)
     if "locked" in text:
         return UserError(
-            f"the workspace {path.parent} is open in another program. Close that one, or choose another --workspace."
+            "this video is already open in another GIS window (or terminal): its workspace is "
+            f"{path.parent}. Close that one, or choose another --workspace."
         )
     if "not a database" in text or "malformed" in text:
         return UserError(f"{path} is damaged ({text}). Move it away, or choose another --workspace.")

@@ -416,8 +416,8 @@ class Controller:
 
     def recommended(self, policy: str, *, by_help: bool = True) -> list[int]:
         """Frames to look at next (RS1: one, RS4: up to four); see `libs.app.proposals`."""
-        if not self.session.state.scores or not self.session.object_ids:
-            return []
+        if not self.session.state.scores or not self.session.object_ids or len(self.frames) == 1:
+            return []  # of a video of one frame there is no next one
         worked_on = {*self.session.annotated_frames, *self.marks}
         return propose(policy, self.session.scores, worked_on, by_help=by_help)
 

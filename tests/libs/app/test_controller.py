@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dataset_torch.errors import UserError
+from dataset_torch.frames import ArrayFrames
 from libs.app.controller import Controller, Progress, RunOptions
 from libs.interactions import Click, Scribble
 from libs.session import SessionState
@@ -203,7 +204,7 @@ def test_killed_in_mid_propagation_the_reached_frames_are_there(tmp_path):
 
 
 def test_a_second_program_on_the_same_workspace_is_refused(controller):
-    with pytest.raises(UserError, match="open in another program"):
+    with pytest.raises(UserError, match="already open in another GIS window"):
         opened(controller.workspace.folder)
 
 
@@ -430,6 +431,15 @@ def test_recommendation_avoids_what_was_worked_on(controller):
     assert len(four) == 4 and 0 not in four
     draw(controller, four[0], 1)
     assert four[0] not in controller.recommended("RS4")
+
+
+def test_of_a_video_of_one_frame_no_other_is_proposed(tmp_path):
+    frames = ArrayFrames(squares()[0][:1], name="one")
+    controller = Controller(make_segmenter(), frames, tmp_path / "w")
+    draw(controller, 0, 1)
+    controller.run()
+    assert controller.mask(0).any() and controller.recommended("RS1") == controller.recommended("RS4") == []
+    controller.close()
 
 
 def test_running_without_any_mark_says_what_to_do(controller):
