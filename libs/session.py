@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,57 +19,12 @@ from dataset_torch.frames import FrameSource
 from libs.feature_cache import FeatureCache
 from libs.geometry import Geometry
 from libs.guidance import INTERACTIVE, PUBLISHED, GuidanceOptions, recommend
-from libs.interactions import MAX_OBJECT_ID, Click, FrameAnnotation, Scribble, whole_number
+from libs.interactions import MAX_OBJECT_ID, FrameAnnotation, whole_number
+from libs.session_state import MemoryRecord, Round, SessionState, state_from_json, state_to_json
 from libs.storage import Prediction
 from networks.interface import MemoryEntry
 
 SESSION_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Round:
-    """One turn: what was given, on which frame.  An empty round changed nothing and left no memory."""
-
-    number: int  # from 1
-    annotation: FrameAnnotation
-    object_ids: tuple[int, ...]  # the session's objects at that time
-    empty: bool = False
-
-
-@dataclass(frozen=True)
-class MemoryRecord:
-    """One annotated frame in memory; `entry` has its objects in the order of `object_ids`."""
-
-    frame: int
-    object_ids: tuple[int, ...]
-    entry: MemoryEntry
-
-
-@dataclass
-class SessionState:
-    """Everything that undo must bring back.  All values inside the containers are immutable."""
-
-    object_ids: tuple[int, ...] = ()
-    rounds: list[Round] = field(default_factory=list)
-    memory: list[MemoryRecord] = field(default_factory=list)
-    predictions: dict[int, Prediction] = field(default_factory=dict)
-    base_predictions: dict[int, Prediction] = field(default_factory=dict)  # as they were before the latest round
-    scores: dict[int, float] = field(default_factory=dict)
-    opinions: int = 0  # how often the latest annotated frame was judged again by what its surroundings make of it
-    removed: dict[int, int] = field(default_factory=dict)  # object id -> how many rounds there were when it went
-
-    def copy(self) -> SessionState:
-        """A shallow copy: costs a few pointers a frame, and neither side sees the other's changes."""
-        return SessionState(
-            self.object_ids,
-            list(self.rounds),
-            list(self.memory),
-            dict(self.predictions),
-            dict(self.base_predictions),
-            dict(self.scores),
-            self.opinions,
-            dict(self.removed),
-        )
 
 
 class Session:
@@ -266,15 +221,11 @@ class Session:
             "network": self.network_id,
             "video": {"name": self.frames.name, "frames": len(self.frames), "fingerprint": self.fingerprint},
             "geometry": asdict(self.geometry),
-            "object_ids": list(state.object_ids),
-            "rounds": [round_to_json(r) for r in state.rounds],
+            **state_to_json(state),
             "memory": [{"frame": m.frame, "object_ids": list(m.object_ids)} for m in state.memory],
             "predictions": {f: table[id(p)] for f, p in state.predictions.items()},
             "base_predictions": {f: table[id(p)] for f, p in state.base_predictions.items()},
             "packed": [{"object_ids": list(p.object_ids), "size": list(p.size), "format": p.format} for p in packed],
-            "scores": {f: s.hex() for f, s in state.scores.items()},
-            "opinions": state.opinions,
-            "removed": state.removed,
         }
         content = {
             "header": json.dumps(header),
@@ -309,8 +260,7 @@ class Session:
             for p, data in zip(header["packed"], content["packed"], strict=True)
         ]
         self.state = SessionState(
-            object_ids=tuple(header["object_ids"]),
-            rounds=[round_from_json(r, _array(content["masks"].get(i))) for i, r in enumerate(header["rounds"])],
+            **state_from_json(header, [_array(content["masks"].get(i)) for i in range(len(header["rounds"]))]),
             memory=[
                 MemoryRecord(
                     m["frame"], tuple(m["object_ids"]), memory_class(**{k: t.to(device) for k, t in e.items()})
@@ -319,9 +269,6 @@ class Session:
             ],
             predictions={int(f): packed[i] for f, i in header["predictions"].items()},
             base_predictions={int(f): packed[i] for f, i in header["base_predictions"].items()},
-            scores={int(f): float.fromhex(s) for f, s in header["scores"].items()},
-            opinions=header.get("opinions", 0),  # files of earlier versions lack this and the next
-            removed={int(i): count for i, count in header.get("removed", {}).items()},
         )
 
 
@@ -345,29 +292,6 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _array(mask: Tensor | None) -> np.ndarray | None:
     return None if mask is None else mask.numpy()
-
-
-def round_to_json(r: Round) -> dict[str, Any]:
-    """A round without its mask, which is kept apart, as plain data for JSON."""
-    return {
-        "number": r.number,
-        "frame": r.annotation.frame,
-        "object_ids": list(r.object_ids),
-        "empty": r.empty,
-        "scribbles": [{"object_id": s.object_id, "points": s.points.tolist()} for s in r.annotation.scribbles],
-        "clicks": [asdict(c) for c in r.annotation.clicks],
-    }
-
-
-def round_from_json(data: dict[str, Any], mask: np.ndarray | None) -> Round:
-    """What `round_to_json` wrote, with its mask (uint8 H x W of ids) if it has one."""
-    annotation = FrameAnnotation(
-        data["frame"],
-        tuple(Scribble(s["object_id"], np.array(s["points"])) for s in data["scribbles"]),
-        tuple(Click(**c) for c in data["clicks"]),
-        mask,
-    )
-    return Round(data["number"], annotation, tuple(data["object_ids"]), data["empty"])
 
 
 def rows_of(record: MemoryRecord, object_ids: Sequence[int]) -> MemoryEntry:

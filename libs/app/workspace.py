@@ -26,7 +26,8 @@ from dataset_torch.errors import UserError
 from libs.app.blobs import BlobStore, Database, StoredPrediction
 from libs.app.history import Step, marks_from_json, marks_to_json
 from libs.app.objects import ObjectTable
-from libs.session import MemoryRecord, Session, SessionState, round_from_json, round_to_json
+from libs.session import MemoryRecord, Session, SessionState
+from libs.session_state import state_from_json, state_to_json
 from libs.storage import Prediction
 from networks.interface import MemoryEntry
 
@@ -266,16 +267,15 @@ class Workspace:
             return rows
 
         predictions, base = table(state.predictions), table(state.base_predictions)
+        plain = state_to_json(state)
+        for written, r in zip(plain["rounds"], state.rounds, strict=True):
+            written["mask"] = self._mask_key(r.annotation.mask)
         return {
-            "object_ids": list(state.object_ids),
-            "rounds": [{**round_to_json(r), "mask": self._mask_key(r.annotation.mask)} for r in state.rounds],
+            **plain,
             "memory": [[m.frame, list(m.object_ids), self._entry_key(m.entry)] for m in state.memory],
             "predictions": predictions,
             "base_predictions": base,
             "variants": list(variants),
-            "scores": {frame: score.hex() for frame, score in state.scores.items()},
-            "opinions": state.opinions,
-            "removed": state.removed,
         }
 
     def _state_from_json(self, data: dict[str, Any]) -> SessionState:
@@ -285,14 +285,10 @@ class Workspace:
             return {frame: StoredPrediction(self.blobs, key, *variants[v]) for frame, key, v in rows}
 
         return SessionState(
-            object_ids=tuple(data["object_ids"]),
-            rounds=[round_from_json(r, self._mask(r["mask"])) for r in data["rounds"]],
+            **state_from_json(data, [self._mask(r["mask"]) for r in data["rounds"]]),
             memory=[MemoryRecord(frame, tuple(ids), self._entry(key)) for frame, ids, key in data["memory"]],
             predictions=table(data["predictions"]),
             base_predictions=table(data["base_predictions"]),
-            scores={int(f): float.fromhex(s) for f, s in data["scores"].items()},
-            opinions=data.get("opinions", 0),  # files of earlier versions lack this and the next
-            removed={int(i): count for i, count in data.get("removed", {}).items()},
         )
 
     # Memory entries and masks are shared by states and known by their identity, so each is made once.
