@@ -49,13 +49,9 @@ def load_segmenter(config: Any, *, benchmark: str) -> Segmenter:
     if chosen.type == "cpu":
         device.keep_freed_memory()
     network = checkpoints.load_network(config.checkpoint)
-    if hasattr(network, "score_foreground"):
-        network.score_foreground = config.score_foreground
+    network.configure(score_foreground=config.score_foreground, flex_attention=config.flex_attention)
     options = segmenter_options(network, config, benchmark=benchmark)
     prepare_for_inference(network, bfloat16=config.precision == "auto" and device.computes_bfloat16(chosen))
-    attention = getattr(network, "attention", None)
-    if attention is not None:
-        attention.use_flex = config.flex_attention
     if config.compile:
         compile_network(network)
     return Segmenter(network, options=options, device=chosen, precision=precision.dtype)
@@ -65,7 +61,7 @@ def arithmetic(config: Any, segmenter: Segmenter) -> str:
     """What `precision` comes to on this machine, for the record of a run."""
     if config.precision != "auto":
         return config.precision
-    return "float32, parts in bfloat16" if getattr(segmenter.network, "in_bfloat16", False) else "float32"
+    return "float32, parts in bfloat16" if segmenter.network.in_bfloat16 else "float32"
 
 
 def machinery(config: Any, segmenter: Segmenter) -> dict[str, Any]:
