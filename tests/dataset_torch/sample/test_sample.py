@@ -46,14 +46,15 @@ def test_youtube_layout():
     videos = {name: dataset.video(name) for name in dataset.names}
     assert videos["fish"].frames.height > videos["fish"].frames.width  # portrait
     assert videos["motorcycle"].object_ids == (2, 5)  # do not start at 1, and with a gap
-    late = videos["tiger"].objects[1]
-    assert late.frame_names[0] != "00000" and videos["tiger"].objects[0].frame_names[0] == "00000"
+    described = json.loads((SAMPLE_YOUTUBE / "train/meta.json").read_text())["videos"]
+    first, late = (described["tiger"]["objects"][i]["frames"][0] for i in ("1", "2"))
+    assert first == "00000" and late != "00000"
     for video in videos.values():
         assert [int(n) for n in video.frame_names] == list(range(0, 5 * len(video), 5))
         masks = video.masks()
-        for item in video.objects:
-            seen = [name for name, mask in zip(video.frame_names, masks) if (mask == item.object_id).any()]
-            assert seen == list(item.frame_names)
+        for object_id, told in described[video.name]["objects"].items():
+            seen = [name for name, mask in zip(video.frame_names, masks) if (mask == int(object_id)).any()]
+            assert seen == told["frames"]
         assert set(np.unique(masks)) == {0, *video.object_ids}
 
 
