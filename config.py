@@ -124,9 +124,9 @@ def parse_config(
     """The settings from this file, the environment and the command line (the later wins).
 
     `argv` defaults to the program's own arguments, `environment` to `os.environ`; `positional` is the field that may be
-    given without its name, anywhere.  `groups` are those that `--help` shows (by default all; with a positional, the
-    app's); the others' options are understood all the same.  Raises `UserError` for a value that its field cannot take;
-    unknown arguments end the program with one line and status 2, as `argparse` does.
+    given without its name, anywhere.  `groups` are those that `--help` shows, in their order (by default all; with a
+    positional, the app's); the others' options are understood all the same.  Raises `UserError` for a value that its
+    field cannot take; unknown arguments end the program with one line and status 2, as `argparse` does.
     """
     environment = dict(os.environ) if environment is None else environment
     hints, comments = get_type_hints(Config), _comments()
@@ -138,7 +138,7 @@ def parse_config(
         epilog="Every option can be set in the environment too (GIS_ and its name in capitals), or in config.py.",
         allow_abbrev=False,
     )
-    for title, remark, names in _groups():
+    for title, remark, names in _groups(first=shown or ()):
         hidden = shown is not None and title.partition(" (")[0] not in shown
         group = parser if hidden else parser.add_argument_group(title, remark or None)
         for f in (f for f in fields(Config) if f.name in names):
@@ -173,11 +173,11 @@ def parse_config(
     return config
 
 
-# Groups of `Config`, by their titles, that the scripts use.
+# Groups of `Config`, by their titles, that the scripts use; the first in `--help` is what most come for.
 _EVERYWHERE = ("Network", "Results", "Protocol", "Memory")
-DAVIS_GROUPS = (*_EVERYWHERE, "What is evaluated", "DAVIS")
-YOUTUBE_GROUPS = (*_EVERYWHERE, "What is evaluated", "YouTube-iVOS")
-APP_GROUPS = (*_EVERYWHERE, "DAVIS", "App")  # the real-user evaluation is on a sequence of DAVIS
+DAVIS_GROUPS = ("What is evaluated", "DAVIS", *_EVERYWHERE)
+YOUTUBE_GROUPS = ("What is evaluated", "YouTube-iVOS", *_EVERYWHERE)
+APP_GROUPS = ("App", *_EVERYWHERE, "DAVIS")  # the real-user evaluation is on a sequence of DAVIS
 
 SECRETS = ("token",)  # settings that no record shows
 _OTHER_VARIABLES = {"GIS_CHROMIUM"}  # the browser that the tests take
@@ -310,8 +310,9 @@ def _comments() -> dict[str, str]:
     }
 
 
-def _groups() -> list[tuple[str, str, list[str]]]:
-    """Title, remark and fields of every group: a comment that stands above fields is `title` or `title; remark`."""
+def _groups(first: Sequence[str] = ()) -> list[tuple[str, str, list[str]]]:
+    """Title, remark and fields of every group, `first` before the others: a comment that stands above fields is `title`
+    or `title; remark`."""
     groups: list[tuple[str, str, list[str]]] = []
     known = set(setting_names())
     for line in Path(__file__).read_text(encoding="utf-8").partition("class Config:")[2].splitlines():
@@ -322,4 +323,5 @@ def _groups() -> list[tuple[str, str, list[str]]]:
             groups[-1][2].append(match[1])
         elif line and not line.startswith(" "):
             break
-    return groups
+    order = list(first)
+    return sorted(groups, key=lambda g: order.index(n) if (n := g[0].partition(" (")[0]) in order else len(order))
