@@ -239,13 +239,12 @@ def differences_from_published(run: Path) -> tuple[str, ...]:
         options = summary["options"]
         if summary["benchmark"] == "davis":
             robot = options.get("scribbles") == "robot" or any(run.glob("*/first_scribbles/*/001.json"))
-            return ("the robot drew first-round scribbles, not a person",) if robot else ()
-        found = {
-            "the first-round points are not the published ones": options.get("youtube_points") is None,
-            "frames where an object is absent do not count for it": options.get("youtube_absent") == "skip",
-            "frames may be annotated again": options.get("youtube_repeat_frames"),
-        }
-        return tuple(text for text, differs in found.items() if differs)
+            return (published.ROBOT_SCRIBBLES,) if robot else ()
+        return published.youtube_differences(
+            other_points=options.get("youtube_points") is None,
+            absent_left_out=options.get("youtube_absent") == "skip",
+            frames_again=bool(options.get("youtube_repeat_frames")),
+        )
     except (OSError, ValueError, TypeError, KeyError, AttributeError):  # none, or not one of ours
         return ()
 

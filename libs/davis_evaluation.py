@@ -17,7 +17,7 @@ from dataset_torch.atomic import write_atomic
 from dataset_torch.davis import DavisDataset, open_davis
 from dataset_torch.errors import UserError
 from dataset_torch.frames import FrameSource
-from libs import runs
+from libs import published, runs
 from libs.davis_progress import PlayedSample, Sample
 from libs.davis_session import DavisEvaluationSession
 from libs.evaluation import arithmetic, load_segmenter, machinery, run_round
@@ -88,10 +88,7 @@ def evaluate(
     run = prepare(config)
     if run.drawn_by_robot and config.scribbles == "auto":  # `files` refuses, `robot` is asked for
         logger.warning("%s: a person's were not found.", _robot_note(run))
-    if checkpoint is None:
-        checkpoint = (
-            runs.describe_network(segmenter.network) if segmenter else runs.describe_checkpoint(config.checkpoint)
-        )
+    checkpoint = checkpoint or runs.describe_weights(config.checkpoint, segmenter and segmenter.network)
     segmenter = segmenter or load_segmenter(config, benchmark="davis")
     folder = _open_folder(config, run, segmenter, checkpoint, shard)
     clock = runs.Clock(folder.path / "clock.json", shard)
@@ -415,7 +412,7 @@ def _run_record(
         started=clock.started,
         seconds=clock.seconds,
         notes=tuple(notes),
-        differs=("the robot drew first-round scribbles, not a person",) if run.drawn_by_robot else (),
+        differs=(published.ROBOT_SCRIBBLES,) if run.drawn_by_robot else (),
     )
 
 

@@ -229,6 +229,11 @@ def describe_checkpoint(name_or_path: str) -> CheckpointInfo:
     return CheckpointInfo(path.name, checkpoints.sha256(path), content.architecture, description)
 
 
+def describe_weights(name_or_path: str, brought: GuidedNetwork | None) -> CheckpointInfo:
+    """Of the checkpoint that the settings name, or of the network that the caller brought in its place."""
+    return describe_checkpoint(name_or_path) if brought is None else describe_network(brought)
+
+
 def describe_network(network: GuidedNetwork) -> CheckpointInfo:
     """The same of a network that the caller brought: its architecture's name, and its file's digest or its tensors'."""
     digest = hashlib.sha256()

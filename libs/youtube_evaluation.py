@@ -106,10 +106,7 @@ def evaluate(
     """
     shard = runs.Shard.from_environment()
     run = prepare(config)
-    if checkpoint is None:
-        checkpoint = (
-            runs.describe_network(segmenter.network) if segmenter else runs.describe_checkpoint(config.checkpoint)
-        )
+    checkpoint = checkpoint or runs.describe_weights(config.checkpoint, segmenter and segmenter.network)
     segmenter = segmenter or load_segmenter(config, benchmark="youtube")
     folder = _open_folder(config, run, segmenter, checkpoint, shard)
     clock = runs.Clock(folder.path / "clock.json", shard)
@@ -295,9 +292,8 @@ def _has_published_points(run: YouTubeRun) -> bool:
 
 def _differences(run: YouTubeRun) -> tuple[str, ...]:
     """What the simulated user did other than the published one."""
-    found = {
-        "the first-round points are not the published ones": not _has_published_points(run),
-        "frames where an object is absent do not count for it": run.options.absent != "score",
-        "frames may be annotated again": run.options.repeat_frames,
-    }
-    return tuple(text for text, differs in found.items() if differs)
+    return published.youtube_differences(
+        other_points=not _has_published_points(run),
+        absent_left_out=run.options.absent != "score",
+        frames_again=run.options.repeat_frames,
+    )

@@ -43,6 +43,7 @@ class PublishedTable:
         return TimedSummary(data["auc"], at["threshold"], at[metric], tuple(curve["time"]), tuple(curve[metric]))
 
 
+ROBOT_SCRIBBLES = "the robot drew first-round scribbles, not a person"  # a difference of DAVIS runs, for `RunRecord`
 # Point count -> `libs.youtube_points.digest` of the published first-round points, all 200 videos.
 POINTS = {
     5: "ca8a28e05634131110770330299425600ea8d0a36fdff528a6e1fd55fb6d4e13",
@@ -98,3 +99,13 @@ def comparable(run: RunRecord, variant: VariantRecord) -> PublishedTable | None:
 @cache
 def _read_rows(name: str) -> tuple[ObjectRow, ...]:
     return tuple(read_object_csv(FOLDER / f"{name}.csv"))
+
+
+def youtube_differences(*, other_points: bool, absent_left_out: bool, frames_again: bool) -> tuple[str, ...]:
+    """What the simulated user of a YouTube-iVOS run did other than the published one, in words, for `RunRecord`."""
+    found = {
+        "the first-round points are not the published ones": other_points,
+        "frames where an object is absent do not count for it": absent_left_out,
+        "frames may be annotated again": frames_again,
+    }
+    return tuple(text for text, differs in found.items() if differs)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from libs.guidance import INTERACTIVE, expected_help, help_reach
-from libs.metrics import rank_correlation
-from libs.reports.summary import area_over_rounds
+from libs.metrics import area_over_rounds, rank_correlation
 from libs.studies.methods import ABLATIONS, BASELINES, NETWORK, Method
 from libs.studies.play import RoundResult
 from libs.studies.policies import GUIDED, ORACLE

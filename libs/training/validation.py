@@ -9,8 +9,7 @@ import numpy as np
 from dataset_torch.clip import Clip
 from dataset_torch.errors import UserError
 from dataset_torch.frames import ArrayFrames
-from libs.metrics import j_and_f, rank_correlation
-from libs.reports.summary import area_over_rounds
+from libs.metrics import area_over_rounds, j_and_f, rank_correlation
 from libs.segmenter import Segmenter
 from libs.session import Session
 from libs.simulated_user import ROBOT_STYLE, annotate

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from libs.segmenter import Segmenter, SegmenterOptions
-from libs.studies import annotated, distances
+from libs.studies import annotated
 from libs.studies.data import StudyVideo
 from libs.studies.play import RoundResult
 from tests.fakes import ColourNetwork, squares_video
@@ -23,7 +23,7 @@ def round_of(frame: int, quality: list[float]) -> RoundResult:
 
 def test_frames_are_sorted_by_their_distance_from_the_nearest_annotated_one() -> None:
     last = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-    means = distances.by_distance([round_of(1, [0.0] * 6), round_of(2, last)])
+    means = annotated.by_distance([round_of(1, [0.0] * 6), round_of(2, last)])
     assert means[:4] == pytest.approx([0.25, 0.25, 0.55, np.nan], nan_ok=True) and np.isnan(means[4])
 
 
@@ -31,8 +31,8 @@ def test_true_masks_make_their_frames_right_and_strokes_need_not() -> None:
     frames, masks = squares_video(num_frames=6, height=80, width=120, side=30)
     video = StudyVideo("toy", "squares", frames, masks, (1, 2))
     segmenter = Segmenter(ColourNetwork(), options=SegmenterOptions())
-    strokes, true = (distances.video_figures(segmenter, video, 2, true_masks=t) for t in (False, True))
-    assert len(true) == 2 + len(distances.DISTANCES)
+    strokes, true = (annotated.video_figures(segmenter, video, 2, true_masks=t) for t in (False, True))
+    assert len(true) == 2 + len(annotated.DISTANCES)
     assert true[2] >= strokes[2] and true[2] > 0.98  # of the annotated frames
 
 

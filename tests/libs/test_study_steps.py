@@ -10,7 +10,7 @@ import pytest
 
 from dataset_torch.frames import ArrayFrames
 from libs.segmenter import Segmenter, SegmenterOptions
-from libs.studies import carried, steps
+from libs.studies import steps
 from libs.studies.data import StudyVideo
 from tests.fakes import ColourNetwork, squares_video
 
@@ -26,7 +26,7 @@ def still_video(num_frames: int) -> StudyVideo:
 def test_on_a_still_video_copy_and_flow_are_right_and_the_rest_is_measured() -> None:
     network = ColourNetwork()
     segmenter = Segmenter(network, options=SegmenterOptions(training=True))
-    figures = carried.video_figures(segmenter, still_video(6), 2)
+    figures = steps.video_figures(segmenter, still_video(6), 2)
     assert figures["copied"] == 1 and figures["flow"] > 0.98
     assert set(figures) == {"given", "1", "2", "4", "copied", "flow"}  # no parts, and the video ends before 8
     assert all(0 <= value <= 1 for value in figures.values())
@@ -36,7 +36,7 @@ def test_on_a_still_video_copy_and_flow_are_right_and_the_rest_is_measured() -> 
 def test_a_frame_without_its_objects_is_no_place_to_start() -> None:
     video = still_video(3)
     empty = StudyVideo("toy", "none", video.frames, np.zeros_like(video.truth), (1, 2))
-    assert carried.video_figures(Segmenter(ColourNetwork(), options=SegmenterOptions(training=True)), empty, 1) == {}
+    assert steps.video_figures(Segmenter(ColourNetwork(), options=SegmenterOptions(training=True)), empty, 1) == {}
 
 
 def test_the_command_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
